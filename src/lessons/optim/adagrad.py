@@ -1,0 +1,74 @@
+"""Adagrad: every parameter has its own rate, which only shrinks."""
+
+import torch
+
+from lessons.optim.base import Optimizer, add, add_quotient_, add_square_, check_number, new_step, next_step
+
+
+def adagrad(param, grad, state, *, lr, lr_decay, weight_decay, eps):
+    """Update ``param`` in place by one step of Adagrad.
+
+    State: ``step`` (a count), ``sum`` (like ``param``): the sum of all squared gradients so far.
+
+    Source: Duchi, Hazan and Singer (2011), the diagonal case.
+    """
+    step = next_step(state)
+    grad = add(grad, param, weight_decay)  # L2: the penalty's gradient, λ·w
+    total = add_square_(state["sum"], grad, 1)
+    add_quotient_(param, grad, total.sqrt().add_(eps), -lr / (1 + (step - 1) * lr_decay))
+
+
+class Adagrad(Optimizer):
+    """Adagrad, as ``torch.optim.Adagrad``.
+
+    Args:
+        params: parameters, named parameters, or parameter groups, as for any torch optimizer.
+        lr: the learning rate: the size of a parameter's first step.
+        lr_decay: divides the rate by 1 + (step − 1) · lr_decay.
+        weight_decay: λ; adds λ·w to the gradient (L2), and so to the sum of squares.
+        initial_accumulator_value: where the sum of squares starts; torch ignores it when it is set for one
+            group, here each group's own value counts.
+        eps: added to the root, against division by zero.
+        maximize: climb instead of descending. The decay still shrinks the weights.
+
+    Raises:
+        ValueError: a number is negative, infinite or NaN.
+        TypeError: a number is none.
+
+    Source: Duchi, Hazan and Singer (2011), JMLR 12.
+    """
+
+    rule = staticmethod(adagrad)
+
+    def __init__(
+        self,
+        params,
+        lr=1e-2,
+        lr_decay=0,
+        weight_decay=0,
+        initial_accumulator_value=0,
+        eps=1e-10,
+        *,
+        maximize=False,
+    ):
+        defaults = dict(
+            lr=lr,
+            lr_decay=lr_decay,
+            eps=eps,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            maximize=maximize,
+        )
+        super().__init__(params, defaults)
+
+    @staticmethod
+    def check(group):
+        check_number("lr", group["lr"], label="learning rate")
+        check_number("lr_decay", group["lr_decay"])
+        check_number("weight_decay", group["weight_decay"])
+        check_number("initial_accumulator_value", group["initial_accumulator_value"])
+        check_number("eps", group["eps"], label="epsilon value")
+
+    @staticmethod
+    def init_state(param, group):
+        return {"step": new_step(), "sum": torch.full_like(param, group["initial_accumulator_value"])}

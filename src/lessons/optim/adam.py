@@ -1,0 +1,134 @@
+"""Adam and AdamW: one rule, in which the weight decay stands in one of two places."""
+
+import torch
+
+from lessons.optim.base import (
+    Optimizer,
+    add,
+    add_quotient_,
+    add_square_,
+    check_number,
+    is_zero,
+    new_step,
+    next_step,
+)
+
+
+def adam(param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay):
+    """Update ``param`` in place by one step of Adam or AdamW.
+
+    State: ``step`` (a count); ``exp_avg``, ``exp_avg_sq`` and for AMSGrad ``max_exp_avg_sq``, each like
+    ``param``: the running means of the gradient and of its square, and the largest of the latter.
+
+    Source: Kingma and Ba (2015), Algorithm 1; Loshchilov and Hutter (2019), Algorithm 2, with the decay
+    times the learning rate as torch has it; Reddi, Kale and Kumar (2018) for AMSGrad.
+    """
+    step, (beta1, beta2) = next_step(state), betas
+    if not is_zero(weight_decay):
+        if decoupled_weight_decay:
+            param.mul_(1 - lr * weight_decay)  # AdamW: shrink the weight itself
+        else:
+            grad = add(grad, param, weight_decay)  # Adam: L2 joins the gradient, before the moments
+    m = state["exp_avg"].lerp_(grad, 1 - beta1)
+    v = add_square_(state["exp_avg_sq"].mul_(beta2), grad, 1 - beta2)
+    if amsgrad:
+        v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
+    root = v.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
+    add_quotient_(param, m, root, -(lr / (1 - beta1**step)))
+
+
+class Adam(Optimizer):
+    """Adam, as ``torch.optim.Adam``; its ``weight_decay`` is L2, coupled to the gradient.
+
+    Args:
+        params: parameters, named parameters, or parameter groups, as for any torch optimizer.
+        lr: the learning rate: about the size of a step, whatever the gradient's scale.
+        betas: the parts of the two running means that are kept at each step, both in [0, 1).
+        eps: added to the root, against division by zero.
+        weight_decay: λ; adds λ·w to the gradient (Adam) or shrinks the weight by lr·λ·w (AdamW).
+        amsgrad: divide by the largest second moment so far. As in torch, the largest of the uncorrected one.
+        maximize: climb instead of descending. The decay still shrinks the weights.
+        decoupled_weight_decay: True makes this AdamW.
+
+    Raises:
+        ValueError: a number is negative, infinite or NaN, or a beta is not below 1.
+        TypeError: a number is none.
+
+    Source: Kingma and Ba (2015), arXiv 1412.6980.
+    """
+
+    rule = staticmethod(adam)
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        amsgrad=False,
+        *,
+        maximize=False,
+        decoupled_weight_decay=False,
+    ):
+        defaults = dict(
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
+        super().__init__(params, defaults)
+
+    @staticmethod
+    def check(group):
+        check_number("lr", group["lr"], label="learning rate")
+        check_number("eps", group["eps"], label="epsilon value")
+        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
+            raise ValueError(f"betas must be a pair of numbers, but got {group['betas']!r}")
+        for index, beta in enumerate(group["betas"]):
+            check_number(f"betas[{index}]", beta, below=1, label=f"beta parameter at index {index}")
+        check_number("weight_decay", group["weight_decay"])
+
+    @staticmethod
+    def init_state(param, group):
+        state = {
+            "step": new_step(),
+            "exp_avg": torch.zeros_like(param),
+            "exp_avg_sq": torch.zeros_like(param),
+        }
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = torch.zeros_like(param)
+        return state
+
+
+class AdamW(Adam):
+    """AdamW, as ``torch.optim.AdamW``: Adam whose decay shrinks the weight and bypasses both moments.
+
+    Takes what :class:`Adam` takes, but for ``decoupled_weight_decay``, which is True;
+    ``weight_decay`` is 0.01 by default.
+
+    Source: Loshchilov and Hutter (2019), arXiv 1711.05101.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=1e-2,
+        amsgrad=False,
+        *,
+        maximize=False,
+    ):
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+        )
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:  # an Adam's checkpoint makes this no Adam
+            group["decoupled_weight_decay"] = True

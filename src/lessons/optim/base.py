@@ -1,0 +1,159 @@
+"""What all optimizers here share: the loop around a rule, and arithmetic that also takes stacks.
+
+An optimizer of this package is a *rule* — a function that updates one parameter from its gradient and its
+state — and a thin class that applies the rule to every parameter. The class is a ``torch.optim.Optimizer``,
+so parameter groups, schedulers, hooks and checkpoints work as they do for any optimizer of torch.
+"""
+
+import inspect
+import math
+
+import torch
+from torch import Tensor
+
+# --- arithmetic ---------------------------------------------------------------------------------
+# ``factor`` is a number, or a tensor that broadcasts against ``x``: the sweeps train a stack of models
+# with one hyper-parameter a model. For a number, these are the very operations that torch.optim uses,
+# so that the results are equal to the last bit.
+
+
+def varies(factor) -> bool:
+    """True if ``factor`` holds one value for each model of a stack rather than a single number."""
+    return isinstance(factor, Tensor) and factor.dim() > 0
+
+
+def is_zero(factor) -> bool:
+    """True if ``factor`` is the number 0, so that the term which it scales can be left out."""
+    return not varies(factor) and factor == 0
+
+
+def add(x: Tensor, y: Tensor, factor) -> Tensor:
+    """Return x + factor · y, and ``x`` itself where the factor is 0."""
+    if is_zero(factor):
+        return x
+    return torch.addcmul(x, y, factor) if varies(factor) else x.add(y, alpha=factor)
+
+
+def add_(x: Tensor, y: Tensor, factor) -> Tensor:
+    """x += factor · y, in place."""
+    return x.addcmul_(y, factor) if varies(factor) else x.add_(y, alpha=factor)
+
+
+def add_square_(x: Tensor, y: Tensor, factor) -> Tensor:
+    """x += factor · y², in place."""
+    return x.addcmul_(y * y, factor) if varies(factor) else x.addcmul_(y, y, value=factor)
+
+
+def add_quotient_(x: Tensor, numerator: Tensor, denominator: Tensor, factor) -> Tensor:
+    """x += factor · numerator / denominator, in place."""
+    if varies(factor):
+        return x.addcdiv_(numerator * factor, denominator)
+    return x.addcdiv_(numerator, denominator, value=factor)
+
+
+# --- state --------------------------------------------------------------------------------------
+
+
+def new_step() -> Tensor:
+    """Return a step counter at 0. It lives on the CPU, where reading it never waits for a GPU."""
+    return torch.zeros((), dtype=torch.float32, device="cpu")
+
+
+def next_step(state: dict) -> float:
+    """Count one more step in ``state["step"]`` and return the count: 1 at the first step."""
+    state["step"] += 1
+    return state["step"].item()
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def check_number(name: str, value, *, below: float = math.inf, label: str | None = None) -> None:
+    """Raise unless 0 ≤ value < below, in the words that torch.optim uses.
+
+    Args:
+        name: the argument's name, for the message about a wrong type.
+        value: a number, or a tensor of one element.
+        below: the bound that the value must stay under. Infinity and NaN are never accepted.
+        label: what torch calls the argument in its message, where that is not ``"{name} value"``.
+
+    Raises:
+        TypeError: the value is not a number.
+        ValueError: the value is out of range.
+    """
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element")
+        number = value.item()
+    else:
+        number = value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise TypeError(f"{name} must be a number, but got {type(value).__name__}: {value!r}")
+    if not 0 <= number < below:  # NaN fails every comparison
+        raise ValueError(f"Invalid {label or f'{name} value'}: {value}")
+
+
+# --- the loop around a rule ---------------------------------------------------------------------
+
+
+class Optimizer(torch.optim.Optimizer):
+    """A ``torch.optim.Optimizer`` that applies one rule to every parameter with a gradient.
+
+    A subclass sets ``rule`` and says how the state starts (``init_state``) and which settings are valid
+    (``check``). A rule has the form ``rule(param, grad, state, *, lr, …)``; it changes ``param`` and
+    ``state`` in place, and finds its keyword arguments under the same names in the parameter group.
+    """
+
+    rule = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.rule).parameters.values()
+        cls.hyperparameters = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def __init__(self, params, defaults: dict):
+        self.check(defaults)
+        super().__init__(params, defaults)
+
+    @staticmethod
+    def check(group: dict) -> None:
+        """Raise ``ValueError`` or ``TypeError`` for a setting that the rule cannot work with."""
+        raise NotImplementedError
+
+    @staticmethod
+    def init_state(param: Tensor, group: dict) -> dict:
+        """Return the state of one parameter before its first step."""
+        raise NotImplementedError
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Add a group of parameters, after its settings were checked like the constructor's."""
+        if isinstance(param_group, dict):  # if not, torch says so
+            self.check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: a function that clears the gradients, computes the loss, calls ``backward`` and
+                returns the loss. Optional.
+
+        Returns:
+            What the closure returned, else None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            settings = {name: group[name] for name in self.hyperparameters}
+            for param in group["params"]:
+                if param.grad is None:  # None means "not part of this step"; a zero gradient is
+                    continue
+                state = self.state[param]
+                if not state:
+                    state.update(self.init_state(param, group))
+                grad = -param.grad if group["maximize"] else param.grad
+                self.rule(param, grad, state, **settings)
+        return loss
