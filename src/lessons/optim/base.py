@@ -95,6 +95,9 @@ def check_number(name: str, value, *, below: float = math.inf, label: str | None
 
 # --- the loop around a rule ---------------------------------------------------------------------
 
+# Settings that a checkpoint of torch's class of the same name may lack.
+OPTIONAL = ("l1", "l1_method", "decoupled_weight_decay")
+
 
 class Optimizer(torch.optim.Optimizer):
     """A ``torch.optim.Optimizer`` that applies one rule to every parameter with a gradient.
@@ -130,6 +133,21 @@ class Optimizer(torch.optim.Optimizer):
         if isinstance(param_group, dict):  # if not, torch says so
             self.check({**self.defaults, **param_group})
         super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a checkpoint of this class, or of torch's class of the same name.
+
+        Raises:
+            ValueError: the checkpoint is another optimizer's: a group lacks one of this one's settings, or its
+                weight decay stands in the other place (Adam and AdamW). Nothing was changed then.
+        """
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):  # torch counts
+            missing = [name for name in self.hyperparameters if name not in saved and name not in OPTIONAL]
+            place = group.get("decoupled_weight_decay")
+            if missing or saved.get("decoupled_weight_decay", place) != place:
+                reason = f"lacks {', '.join(missing)}" if missing else "decouples or couples the weight decay"
+                raise ValueError(f"{type(self).__name__} cannot load another optimizer's state: it {reason}")
+        super().load_state_dict(state_dict)
 
     @torch.no_grad()
     def step(self, closure=None):

@@ -1,0 +1,43 @@
+# Optimizers, Executed. 'make' alone lists the targets; each one sets up .venv first if that is needed.
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks experiments lab site-check lock clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
+
+book: $(READY) ## Build the website into _build/html from the stored outputs, with warnings as errors
+	@$(BIN)/jupyter-book build . -q -W --keep-going
+	@echo "The book: open file://$(CURDIR)/_build/html/index.html"
+
+test: $(READY) ## Run the unit tests, then run every chapter and compare its outputs with the stored ones
+	$(BIN)/ruff check
+	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile --nbval --nbval-current-env $(CHAPTERS)
+
+notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps its old file
+	@$(BIN)/python tools/run_notebooks.py $(CHAPTERS)
+
+experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
+	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
+
+lab: $(READY) ## Open the chapters in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=. chapters/$(notdir $(firstword $(CHAPTERS)))
+
+site-check: book ## Check the built pages: nothing loaded from elsewhere, links, captions, alt texts
+	@$(BIN)/python tools/check_site.py _build/html
+
+lock: ## Compile requirements.txt anew from pyproject.toml
+	@sh tools/lock.sh
+
+clean: ## Remove the built site, the environment and all caches
+	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf src/*.egg-info
+
+$(READY): requirements.txt pyproject.toml
+	@sh tools/setup.sh $(VENV) $(PYTHON)

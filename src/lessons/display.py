@@ -1,0 +1,48 @@
+"""What chapters show beside figures: the source of a rule, and tables. Both read well on any screen."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+
+
+class Markdown(str):
+    """Text that a notebook renders as Markdown; elsewhere it is shown as it stands."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def source(function: Callable) -> Markdown:
+    """Return the source of ``function`` as the installed package has it, without its docstring.
+
+    What a chapter shows is so the very code that the tests run.
+    """
+    code = textwrap.dedent(inspect.getsource(function))
+    definition = ast.parse(code).body[0]
+    lines = code.splitlines()
+    if ast.get_docstring(definition) is not None:
+        docstring = definition.body[0]
+        del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return Markdown("```python\n" + "\n".join(lines) + "\n```")
+
+
+def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
+    """Return a table: the first column to the left, all others to the right.
+
+    Args:
+        rows: one sequence of cells a row; cells are shown with ``str``, so round numbers first.
+        header: the columns' names.
+
+    Raises:
+        ValueError: a row has not as many cells as the header.
+    """
+    lines = ["| " + " | ".join(header) + " |", "|:---|" + "---:|" * (len(header) - 1)]
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"row {row!r} has {len(row)} cells, but the header has {len(header)}")
+        lines.append("| " + " | ".join(str(cell) for cell in row) + " |")
+    return Markdown("\n".join(lines))
