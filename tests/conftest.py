@@ -1,0 +1,22 @@
+"""What the tests share: the devices and number types that every optimizer is tried on."""
+
+import pytest
+import torch
+
+DEVICES = ["cpu"]
+DEVICES += ["cuda"] * torch.cuda.is_available()
+DEVICES += ["mps"] * torch.backends.mps.is_available()
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """Each device of this machine: always the CPU, and the GPU where there is one."""
+    return request.param
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request, device):
+    """Both number types, as far as the device knows them."""
+    if device == "mps" and request.param is torch.float64:
+        pytest.skip("mps has no float64")
+    return request.param
