@@ -1,0 +1,90 @@
+"""Check the built site: what a page loads, where its links lead, and what its images say to those who cannot see.
+
+Usage: check_site.py _build/html
+"""
+
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+NOT_CHAPTERS = {"search.html", "genindex.html", "py-modindex.html"}
+
+
+class Page(HTMLParser):
+    """What one page loads, links to and defines."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.problems: list[str] = []
+        self.math = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if "id" in attributes:
+            self.ids.add(attributes["id"])
+        if tag in ("script", "img", "iframe", "source") and attributes.get("src"):
+            self.loads.append(attributes["src"])
+        if tag == "link" and attributes.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon"):
+            self.loads.append(attributes["href"])
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
+        if tag == "img" and not attributes.get("alt", "").strip():
+            self.problems.append(f"an image without alt text: {attributes.get('src')}")
+        if tag == "img" and attributes.get("alt", "").startswith(("../_images", "_images")):
+            self.problems.append(f"an image whose alt text is its file name: {attributes.get('src')}")
+        if "math" in attributes.get("class", "").split():
+            self.math = True
+
+    handle_startendtag = handle_starttag
+
+
+def problems_of(site: Path) -> list[str]:
+    """Return what is wrong with the pages below ``site``, a line each."""
+    pages = {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    if not pages:
+        return [f"there is no page in {site}"]
+    found = []
+    for path, page in pages.items():
+        name = path.relative_to(site)
+        found += [f"{name}: {problem}" for problem in page.problems]
+        for address in page.loads:
+            if urlsplit(address).netloc:
+                found.append(f"{name}: loads {address} from another server")
+            elif not urlsplit(address).scheme and not _target(path, address).exists():
+                found.append(f"{name}: loads {address}, which is not there")
+        if page.math and not any("mathjax" in address for address in page.loads):
+            found.append(f"{name}: has formulas, but loads no MathJax")
+        for address in page.links:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            target = _target(path, address)
+            if not target.exists():
+                found.append(f"{name}: links to {address}, which is not there")
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
+                found.append(f"{name}: links to {address}, but that page has no such place")
+        if "loads raw directives" in page.problems:
+            found.append(f"{name}: shows a directive")
+    return found
+
+
+def _target(page: Path, address: str) -> Path:
+    relative = unquote(urlsplit(address).path)
+    return (page.parent / relative).resolve() if relative else page
+
+
+def main(site: str) -> int:
+    found = problems_of(Path(site).resolve())
+    for problem in found:
+        print(problem, file=sys.stderr)
+    print(f"site-check: {len(found)} problems")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
