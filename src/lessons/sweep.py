@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lessons.optim.base import Optimizer
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
-BLOCK_BYTES = 2**19  # weights of one block: with gradient, state and scratch they stay in a core's cache
+BLOCK_BYTES = 2**20  # weights of one block: with gradient, state and scratch they stay in a core's cache
 
 
 # --- the result ---------------------------------------------------------------------------------

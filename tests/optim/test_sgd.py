@@ -130,7 +130,7 @@ def test_settles_where_lasso_does(l1_method, momentum):
 
 @pytest.mark.parametrize("momentum", [0, 0.9])
 def test_the_subgradient_comes_near_and_gives_no_zeros(momentum):
-    w = fit(l1_method="subgradient", momentum=momentum, lr=0.002)
+    w = fit(l1_method="subgradient", momentum=momentum, lr=0.01 * (1 - momentum))
     optimum = lasso()[2]
     assert (w != 0).all()
     assert objective(w) - objective(optimum) < 1e-3

@@ -1,0 +1,30 @@
+import pytest
+
+from lessons.display import source, table
+from lessons.optim.adam import adam
+
+
+def test_source_is_the_functions_code_without_its_docstring():
+    shown = str(source(adam))
+    assert shown.startswith("```python\ndef adam(param, grad, state, *")
+    assert shown.endswith("\n```")
+    assert "param.mul_(1 - lr * weight_decay)" in shown
+    assert '"""' not in shown and "Kingma" not in shown
+
+
+def test_source_of_a_function_without_docstring_is_whole():
+    def double(x):
+        return 2 * x
+
+    assert source(double) == "```python\ndef double(x):\n    return 2 * x\n```"
+
+
+def test_a_table_is_markdown_in_a_notebook_and_text_elsewhere():
+    shown = table([["a", 1], ["b", 2.5]], ["name", "value"])
+    assert shown._repr_markdown_() == "| name | value |\n|:---|---:|\n| a | 1 |\n| b | 2.5 |"
+    assert repr(shown) == shown
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"):
+        table([["a", 1], ["b"]], ["name", "value"])
