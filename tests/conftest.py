@@ -2,6 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples on every run, however long one takes on a busy machine.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 DEVICES = ["cpu"]
 DEVICES += ["cuda"] * torch.cuda.is_available()

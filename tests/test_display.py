@@ -28,3 +28,8 @@ def test_a_table_is_markdown_in_a_notebook_and_text_elsewhere():
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"):
         table([["a", 1], ["b"]], ["name", "value"])
+
+
+def test_columns_of_numbers_stand_to_the_right():
+    shown = table([["-1.5", "× 64", "yes", "+0.1 ± 2"], ["2", "× 1", "3 no", ".5"]], ["a", "b", "c", "d"])
+    assert shown.splitlines()[1] == "|---:|---:|:---|---:|"

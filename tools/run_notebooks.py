@@ -4,6 +4,7 @@ Usage: run_notebooks.py CHAPTER.ipynb …
 """
 
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,7 @@ def run(path: Path) -> str | None:
         on_cell_start=lambda cell, cell_index: remember(cell_index),
     )
     try:
-        client.execute()
+        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; a cell's stderr is an output
         check_outputs(notebook)
     except CellExecutionError as error:
         return f"{path}: cell {running} failed: {error.ename}: {error.evalue}"

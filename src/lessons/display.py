@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
@@ -31,7 +32,7 @@ def source(function: Callable) -> Markdown:
 
 
 def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
-    """Return a table: the first column to the left, all others to the right.
+    """Return a table, in which columns of numbers stand to the right and all others to the left.
 
     Args:
         rows: one sequence of cells a row; cells are shown with ``str``, so round numbers first.
@@ -40,9 +41,12 @@ def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
     Raises:
         ValueError: a row has not as many cells as the header.
     """
-    lines = ["| " + " | ".join(header) + " |", "|:---|" + "---:|" * (len(header) - 1)]
+    rows = [list(map(str, row)) for row in rows]
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"row {row!r} has {len(row)} cells, but the header has {len(header)}")
-        lines.append("| " + " | ".join(str(cell) for cell in row) + " |")
+    columns = zip(*rows, strict=True)
+    numbers = [all(re.match(r"[-+−×]? ?[\d.]", cell) for cell in column) for column in columns]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---:" if n else ":---" for n in numbers) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
     return Markdown("\n".join(lines))

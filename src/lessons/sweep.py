@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from lessons.optim.base import Optimizer
@@ -101,6 +102,29 @@ def build(model, seed: int) -> nn.Module:
 def cosine(fraction: float) -> float:
     """Return the learning rate's multiplier when ``fraction`` of the steps are done: from 1 down to 0."""
     return 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def paired_difference(first, second) -> tuple[float, float]:
+    """Return the mean of first − second over paired runs, and half the width of its 95 % interval.
+
+    Pairs are runs that share a seed, and so data, initial weights and minibatches: what they share cancels.
+
+    Args:
+        first, second: one number a seed, in the same order of seeds.
+
+    Raises:
+        ValueError: the lengths differ, or are below 2.
+
+    Source: Student's t interval.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
+        raise ValueError(
+            f"first and second must be ≥ 2 paired numbers, but have shapes {first.shape}, {second.shape}"
+        )
+    difference = first - second
+    error = difference.std(ddof=1) / math.sqrt(len(difference))
+    return float(difference.mean()), float(stdtrit(len(difference) - 1, 0.975) * error)
 
 
 # --- the sweep ----------------------------------------------------------------------------------
@@ -213,23 +237,23 @@ class _Block:
         self.data = {name: self._same_shape(name, [split[name] for split in splits]) for name in splits[0]}
 
         modules = [build(model, seed) for seed in seeds]
-        self.module = modules[0]
+        self.module, self.is_mlp = modules[0], _is_plain_mlp(modules[0])
         trained = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
-        rows = [torch.cat([m.get_parameter(name).detach().flatten() for name in trained]) for m in modules]
-        self.weights = self._to_device(torch.stack(rows)).repeat_interleave(len(cells), 0)
+        self.weights = self._copies(
+            [torch.cat([m.get_parameter(name).detach().flatten() for name in trained]) for m in modules]
+        )
         views = self.weights.split([shape.numel() for shape in trained.values()], dim=1)
         self.params = {
-            name: view.unflatten(1, shape).requires_grad_() if shape else view.squeeze(1).requires_grad_()
-            for (name, shape), view in zip(trained.items(), (v.detach() for v in views), strict=True)
+            name: view.view(-1, *shape).requires_grad_()
+            for (name, shape), view in zip(trained.items(), views, strict=True)
         }
-        fixed = [{**dict(m.named_parameters()), **dict(m.named_buffers())} for m in modules]
-        self.fixed = {
-            name: self._to_device(torch.stack([f[name].detach() for f in fixed])).repeat_interleave(
-                len(cells), 0
-            )
-            for name in fixed[0]
-            if name not in trained
-        }
+        others = [dict(itertools.chain(m.named_parameters(), m.named_buffers())) for m in modules]
+        names = others[0].keys() - trained.keys()
+        self.fixed = {name: self._copies([each[name].detach() for each in others]) for name in names}
+
+    def _copies(self, of_seeds: list[Tensor]) -> Tensor:
+        """Return a row for each model, to be changed in place: (S, …)."""
+        return self._to_device(torch.stack(of_seeds)).repeat_interleave(len(self.cells), 0)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
@@ -245,14 +269,14 @@ class _Block:
         return tuple(stacked)
 
     def _each_cell(self, tensor: Tensor) -> Tensor:
-        """Give each cell its seed's row: (seeds, …) → (S, …), without a copy where it can be."""
+        """Give each model its seed's row, to read: (seeds, …) → (S, …), without a copy where it can be."""
         return tensor.unsqueeze(1).expand(-1, len(self.cells), *tensor.shape[1:]).flatten(0, 1)
 
     def train(self, optimizer, group, axes, steps, batch_size, schedule, loss_scale):
         hyper = {name: group[name] for name in optimizer.hyperparameters}
         for k, name in enumerate(axes):
-            column = torch.tensor([cell[k] for cell in self.cells], dtype=self.dtype, device=self.device)
-            column = column.repeat(len(self.seeds)).unsqueeze(1)
+            values = [cell[k] for _ in self.seeds for cell in self.cells]
+            column = torch.tensor(values, dtype=self.dtype, device=self.device).unsqueeze(1)
             hyper[name] = column if column.dim() == 2 else column.unbind(-1)
         lr = hyper["lr"]
         state = optimizer.init_state(self.weights, group | hyper)
@@ -266,7 +290,7 @@ class _Block:
             total = self._losses(self._forward(x), y).sum() * loss_scale
             parts = torch.autograd.grad(total, list(self.params.values()))
             with torch.no_grad():
-                torch.cat([part.flatten(1) for part in parts], 1, out=gradient)
+                torch.cat([part.reshape(len(gradient), -1) for part in parts], 1, out=gradient)
                 if group["maximize"]:
                     gradient.neg_()
                 if schedule is not None:
@@ -283,13 +307,13 @@ class _Block:
             outputs = self._forward(self._each_cell(inputs))
             metrics[f"{split}_loss"] = self._losses(outputs, y)
             if not y.is_floating_point():
-                metrics[f"{split}_accuracy"] = (outputs.argmax(-1) == y).flatten(1).double().mean(1)
+                metrics[f"{split}_accuracy"] = (outputs.max(-1).indices == y).flatten(1).double().mean(1)
         shape = (len(self.seeds), len(self.cells))
         return {name: values.reshape(shape).double().cpu().numpy() for name, values in metrics.items()}
 
     def _forward(self, x: Tensor) -> Tensor:
         """Return the outputs of each model for its own inputs: (S, examples, …)."""
-        if x.dim() == 3 and _is_plain_mlp(self.module):
+        if self.is_mlp and x.dim() == 3:
             return _mlp(self.module, self.params, x)
 
         def one(params, fixed, x):

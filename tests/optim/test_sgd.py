@@ -44,7 +44,9 @@ def run(weight, grads, **settings):
     optimizer = lessons.SGD([param], **settings)
     seen = []
     for grad in grads:
-        param.grad = torch.as_tensor(grad(param.detach()) if callable(grad) else grad, **DOUBLE).expand_as(param)
+        param.grad = torch.as_tensor(grad(param.detach()) if callable(grad) else grad, **DOUBLE).expand_as(
+            param
+        )
         optimizer.step()
         seen.append(param.detach().clone())
     return torch.stack(seen)
@@ -92,7 +94,7 @@ def objective(w, l1=0.1):
     return (X @ w - y).square().mean() / 2 + l1 * w.abs().sum()
 
 
-def fit(steps=2000, l1=0.1, maximize=False, **settings):
+def fit(steps=1000, l1=0.1, maximize=False, **settings):
     """Return the weights of a regression after full-batch steps from 0.5."""
     X, y, optimum = lasso(l1)
     sign = -1 if maximize else 1
@@ -121,7 +123,7 @@ def test_settles_where_lasso_does(l1_method, momentum):
     assert 0 < (optimum == 0).sum() < len(optimum)
     w = fit(l1_method=l1_method, **momentum)
     if l1_method == "prox":
-        assert (objective(w) - objective(optimum)).abs() < 1e-12
+        assert (objective(w) - objective(optimum)).abs() < 1e-9
         assert torch.equal(w == 0, optimum == 0)
         torch.testing.assert_close(w, optimum, rtol=0, atol=1e-6)
     else:  # its account remembers the way there, so that it settles nearby only
@@ -152,7 +154,7 @@ def test_elastic_net():
 # --- L1: how it moves -----------------------------------------------------------------------------
 
 
-def noisy(l1_method, steps=3000, l1=0.1):
+def noisy(l1_method, steps=1500, l1=0.1):
     """Return the weights after steps on one random row of the problem at a time."""
     X, y, optimum = lasso(l1)
     rows = torch.randint(len(y), (steps,), generator=torch.Generator().manual_seed(0)).tolist()

@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from lessons.problems import digits, digits_task
+
+
+def test_digits_are_standardised_and_every_image_is_in_one_split():
+    splits = digits(dtype=torch.float64)
+    assert [len(x) for x, _ in splits.values()] == [1000, 300, 497]
+    everything = torch.cat([x for x, _ in splits.values()])
+    assert everything.shape == (1797, 64)
+    assert torch.allclose(everything.mean(0), torch.zeros(64, dtype=torch.float64), atol=1e-12)
+    deviation = everything.std(0, correction=0)
+    assert sorted(deviation.round(decimals=12).unique().tolist()) == [0, 1]
+    assert (deviation == 0).sum() == 3  # pixels that are dark in every image
+    assert torch.cat([y for _, y in splits.values()]).bincount().tolist() == [
+        178, 182, 177, 183, 181, 182, 181, 179, 174, 180,
+    ]  # fmt: skip
+
+
+def test_digits_keep_each_image_with_its_class():
+    def pairs(splits):
+        return {
+            (tuple(x.tolist()), y.item()) for xs, ys in splits.values() for x, y in zip(xs, ys, strict=True)
+        }
+
+    assert pairs(digits(0)) == pairs(digits(1))
+
+
+def test_the_seed_decides_the_splits():
+    assert torch.equal(digits(3)["test"][0], digits(3)["test"][0])
+    assert not torch.equal(digits(3)["test"][0], digits(4)["test"][0])
+
+
+@pytest.mark.parametrize(("train", "valid"), [(0, 300), (300, 0), (1000, 797)])
+def test_digits_refuse_an_empty_split(train, valid):
+    with pytest.raises(ValueError, match=f"got {train}, {valid}"):
+        digits(train=train, valid=valid)
+
+
+def test_the_task_without_changes_is_the_plain_digits():
+    task, plain = digits_task(5, label_noise=0), digits(5, train=300, valid=500, dtype=torch.float64)
+    for split in plain:
+        for changed, original in zip(task[split], plain[split], strict=True):
+            assert torch.equal(changed, original)
+
+
+def test_label_noise_makes_exactly_that_part_of_the_training_labels_wrong_and_no_other():
+    task, plain = digits_task(5, label_noise=0.3), digits_task(5, label_noise=0)
+    wrong = {split: (task[split][1] != plain[split][1]).sum().item() for split in task}
+    assert wrong == {"train": 90, "valid": 0, "test": 0}
+    assert set(task["train"][1].tolist()) == set(range(10))
+
+
+def test_spread_gives_each_pixel_one_unit_in_all_splits():
+    task, plain = digits_task(5, spread=0.5), digits_task(5)
+    log_units = []
+    for split in task:
+        ratio = task[split][0] / plain[split][0]
+        bright = ratio.isfinite().all(0)
+        log_units.append(ratio[:, bright].log10().mean(0))
+        assert torch.allclose(ratio[:, bright], ratio[:1, bright], rtol=1e-12, atol=0)
+    assert torch.allclose(log_units[0], log_units[2])
+    assert -0.5 <= log_units[0].min() < -0.4 and 0.4 < log_units[0].max() <= 0.5
+
+
+def test_the_spread_does_not_change_labels_or_images():
+    wide, narrow = digits_task(5, spread=1), digits_task(5, spread=0.1)
+    assert torch.equal(wide["train"][1], narrow["train"][1])
+    assert torch.equal(wide["train"][0].sign(), narrow["train"][0].sign())
+
+
+def test_noise_columns_follow_the_pixels_and_say_nothing_about_them():
+    task, plain = digits_task(5, noise_columns=128, noise_scale=0.5), digits_task(5)
+    noise = torch.cat([x for x, _ in task.values()])[:, 64:]
+    assert noise.shape == (1797, 128)
+    assert torch.equal(task["test"][0][:, :64], plain["test"][0])
+    assert abs(noise.std().item() - 0.5) < 0.01
+    assert torch.corrcoef(noise.T).fill_diagonal_(0).abs().max() < 0.15  # 6 standard errors of no correlation
+
+
+@pytest.mark.parametrize(
+    "settings", [{"label_noise": 1.5}, {"label_noise": -0.1}, {"spread": -1.0}, {"noise_columns": -2}]
+)
+def test_the_task_refuses_a_setting_out_of_range(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        digits_task(0, **settings)
