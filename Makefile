@@ -14,6 +14,9 @@ book: $(READY) ## Build the website into _build/html from the stored outputs, wi
 	@$(BIN)/jupyter-book build . -q -W --keep-going
 	@echo "The book: open file://$(CURDIR)/_build/html/index.html"
 
+# The work is spread over processes; threads within each would only fight for the cores.
+test notebooks: export OMP_NUM_THREADS ?= 1
+
 test: $(READY) ## Run the unit tests, then run every chapter and compare its outputs with the stored ones
 	$(BIN)/ruff check
 	$(BIN)/pytest -n auto

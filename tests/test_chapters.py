@@ -27,7 +27,9 @@ def chapter(request):
 
 
 def markdown(chapter):
-    return "\n\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    return "\n\n".join(
+        cell.source for cell in chapter.cells if cell.cell_type == "markdown"
+    )
 
 
 def code_cells(chapter):
@@ -54,8 +56,12 @@ def test_no_output_is_an_error_a_warning_or_a_path(chapter):
         for output in cell.outputs:
             assert output.output_type != "error"
             assert output.get("name") != "stderr"
-            text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
-            assert not re.search(r"/(home|root|Users|work|tmp)/| at 0x[0-9a-f]+|site-packages", text), text
+            text = output.get("text", "") or output.get("data", {}).get(
+                "text/plain", ""
+            )
+            assert not re.search(
+                r"/(home|root|Users|work|tmp)/| at 0x[0-9a-f]+|site-packages", text
+            ), text
 
 
 def test_every_figure_has_a_name_a_caption_and_alt_text(chapter):
@@ -71,7 +77,9 @@ def test_a_figures_cell_prints_nothing(chapter):
     """Else the caption would go to the text."""
     for cell in code_cells(chapter):
         if "mystnb" in cell.metadata:
-            assert [set(output.data) - {"text/plain"} for output in cell.outputs] == [{"image/png"}]
+            assert [set(output.data) - {"text/plain"} for output in cell.outputs] == [
+                {"image/png"}
+            ]
 
 
 def test_every_claim_has_a_verdict_and_a_place_that_settles_it(chapter):
@@ -88,7 +96,9 @@ def test_no_claim_has_two_homes():
     names = [
         name
         for path in CHAPTERS
-        for name in re.findall(r"^\(claim-([ab]\d+)\)=$", markdown(nbformat.read(path, as_version=4)), re.M)
+        for name in re.findall(
+            r"^\(claim-([ab]\d+)\)=$", markdown(nbformat.read(path, as_version=4)), re.M
+        )
     ]
     assert sorted(names) == sorted(set(names))
 

@@ -21,15 +21,23 @@ def test_source_of_a_function_without_docstring_is_whole():
 
 def test_a_table_is_markdown_in_a_notebook_and_text_elsewhere():
     shown = table([["a", 1], ["b", 2.5]], ["name", "value"])
-    assert shown._repr_markdown_() == "| name | value |\n|:---|---:|\n| a | 1 |\n| b | 2.5 |"
+    assert (
+        shown._repr_markdown_()
+        == "| name | value |\n|:---|---:|\n| a | 1 |\n| b | 2.5 |"
+    )
     assert repr(shown) == shown
 
 
 def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"):
+    with pytest.raises(
+        ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"
+    ):
         table([["a", 1], ["b"]], ["name", "value"])
 
 
 def test_columns_of_numbers_stand_to_the_right():
-    shown = table([["-1.5", "× 64", "yes", "+0.1 ± 2"], ["2", "× 1", "3 no", ".5"]], ["a", "b", "c", "d"])
+    shown = table(
+        [["-1.5", "× 64", "yes", "+0.1 ± 2"], ["2", "× 1", "3 no", ".5"]],
+        ["a", "b", "c", "d"],
+    )
     assert shown.splitlines()[1] == "|---:|---:|:---|---:|"

@@ -9,7 +9,9 @@ def test_digits_are_standardised_and_every_image_is_in_one_split():
     assert [len(x) for x, _ in splits.values()] == [1000, 300, 497]
     everything = torch.cat([x for x, _ in splits.values()])
     assert everything.shape == (1797, 64)
-    assert torch.allclose(everything.mean(0), torch.zeros(64, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        everything.mean(0), torch.zeros(64, dtype=torch.float64), atol=1e-12
+    )
     deviation = everything.std(0, correction=0)
     assert sorted(deviation.round(decimals=12).unique().tolist()) == [0, 1]
     assert (deviation == 0).sum() == 3  # pixels that are dark in every image
@@ -21,7 +23,9 @@ def test_digits_are_standardised_and_every_image_is_in_one_split():
 def test_digits_keep_each_image_with_its_class():
     def pairs(splits):
         return {
-            (tuple(x.tolist()), y.item()) for xs, ys in splits.values() for x, y in zip(xs, ys, strict=True)
+            (tuple(x.tolist()), y.item())
+            for xs, ys in splits.values()
+            for x, y in zip(xs, ys, strict=True)
         }
 
     assert pairs(digits(0)) == pairs(digits(1))
@@ -39,7 +43,10 @@ def test_digits_refuse_an_empty_split(train, valid):
 
 
 def test_the_task_without_changes_is_the_plain_digits():
-    task, plain = digits_task(5, label_noise=0), digits(5, train=300, valid=500, dtype=torch.float64)
+    task, plain = (
+        digits_task(5, label_noise=0),
+        digits(5, train=300, valid=500, dtype=torch.float64),
+    )
     for split in plain:
         for changed, original in zip(task[split], plain[split], strict=True):
             assert torch.equal(changed, original)
@@ -76,11 +83,13 @@ def test_noise_columns_follow_the_pixels_and_say_nothing_about_them():
     assert noise.shape == (1797, 128)
     assert torch.equal(task["test"][0][:, :64], plain["test"][0])
     assert abs(noise.std().item() - 0.5) < 0.01
-    assert torch.corrcoef(noise.T).fill_diagonal_(0).abs().max() < 0.15  # 6 standard errors of no correlation
+    correlation = torch.corrcoef(noise.T).fill_diagonal_(0)
+    assert correlation.abs().max() < 0.15  # 6 standard errors
 
 
 @pytest.mark.parametrize(
-    "settings", [{"label_noise": 1.5}, {"label_noise": -0.1}, {"spread": -1.0}, {"noise_columns": -2}]
+    "settings",
+    [{"label_noise": 1.5}, {"label_noise": -0.1}, {"spread": -1.0}, {"noise_columns": -2}],
 )
 def test_the_task_refuses_a_setting_out_of_range(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -15,7 +15,9 @@ SEEDS = (3, 1)
 
 
 def mlp():
-    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 3)
+    )
 
 
 class Convolutions(nn.Module):
@@ -23,14 +25,17 @@ class Convolutions(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convolution = nn.Conv1d(1, 4, 3, bias=False)  # with one, BatchNorm leaves it only rounding errors
+        # BatchNorm would leave a bias no gradient but rounding errors.
+        self.convolution = nn.Conv1d(1, 4, 3, bias=False)
         self.norm = nn.BatchNorm1d(4)
         self.out = nn.Linear(16, 3)
         self.out.bias.requires_grad_(False)
         self.scale = nn.Parameter(torch.tensor(1.5))
 
     def forward(self, x):
-        return self.scale * self.out(self.norm(self.convolution(x.unsqueeze(-2))).relu().flatten(-2))
+        return self.scale * self.out(
+            self.norm(self.convolution(x.unsqueeze(-2))).relu().flatten(-2)
+        )
 
 
 class Tied(nn.Sequential):
@@ -52,15 +57,32 @@ def data(seed):
 def run(optimizer=AdamW, model=mlp, data=data, axes=AXES, seeds=SEEDS, **changes):
     """Sweep in float64 with small settings."""
     return sweep(
-        optimizer, model, data, axes, seeds, **{"steps": 15, "batch_size": 12, "dtype": torch.float64} | changes
+        optimizer,
+        model,
+        data,
+        axes,
+        seeds,
+        **{"steps": 15, "batch_size": 12, "dtype": torch.float64} | changes,
     )
 
 
-def plain(torch_class, model, seed, *, data=data, schedule=None, scale=1, loss=F.cross_entropy, **settings):
+def plain(
+    torch_class,
+    model,
+    seed,
+    *,
+    data=data,
+    schedule=None,
+    scale=1,
+    loss=F.cross_entropy,
+    **settings,
+):
     """Return the metrics of one model, trained by torch's optimizer in a plain loop."""
     net, splits = build(model, seed).double(), data(seed)
     optimizer = torch_class([p for p in net.parameters() if p.requires_grad], **settings)
-    scheduler = schedule and torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: schedule(t / 15))
+    scheduler = schedule and torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda t: schedule(t / 15)
+    )
     train(
         net, optimizer, *splits["train"], steps=15, batch_size=12, seed=seed, scheduler=scheduler,
         loss=lambda output, target: scale * loss(output, target),
@@ -71,7 +93,9 @@ def plain(torch_class, model, seed, *, data=data, schedule=None, scale=1, loss=F
         for split, (x, y) in splits.items():
             metrics[f"{split}_loss"] = loss(net(x), y).item()
             if not y.is_floating_point():
-                metrics[f"{split}_accuracy"] = (net(x).argmax(1) == y).double().mean().item()
+                metrics[f"{split}_accuracy"] = (
+                    (net(x).argmax(1) == y).double().mean().item()
+                )
     return metrics
 
 
@@ -84,7 +108,9 @@ def assert_equals_plain(result, torch_class, model, **changes):
                 alone = plain(torch_class, model, seed, **settings)
                 assert alone.keys() == result.metrics.keys()
                 for metric, value in alone.items():
-                    assert math.isclose(result.metrics[metric][i, j, k], value, rel_tol=1e-10), metric
+                    assert math.isclose(
+                        result.metrics[metric][i, j, k], value, rel_tol=1e-10
+                    ), metric
 
 
 # --- equal to a loop of torch.optim -------------------------------------------------------------
@@ -97,7 +123,11 @@ def assert_equals_plain(result, torch_class, model, **changes):
         (AdamW, torch.optim.AdamW, {}),
         (Adam, torch.optim.Adam, {"amsgrad": True}),
         (SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-        (Adagrad, torch.optim.Adagrad, {"initial_accumulator_value": 0.1, "lr_decay": 0.01}),
+        (
+            Adagrad,
+            torch.optim.Adagrad,
+            {"initial_accumulator_value": 0.1, "lr_decay": 0.01},
+        ),
         (RMSprop, torch.optim.RMSprop, {"momentum": 0.5, "centered": True}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -105,7 +135,8 @@ def assert_equals_plain(result, torch_class, model, **changes):
 def test_each_cell_equals_a_plain_loop_of_torch(ours, theirs, settings, model):
     result = run(ours, model, settings=settings)
     assert result.metrics["valid_loss"].shape == (2, 3, 2)
-    assert len(np.unique(result.metrics["valid_loss"])) == 12  # no two cells are alike, so none are mixed up
+    # No two cells are alike, so none can be mixed up.
+    assert len(np.unique(result.metrics["valid_loss"])) == 12
     assert_equals_plain(result, theirs, model, **settings)
 
 
@@ -143,7 +174,9 @@ def test_any_number_of_a_rule_can_be_an_axis(ours, theirs, name, values):
     result = run(ours, axes={name: values}, settings={"lr": 0.01})
     for i, value in enumerate(values):
         alone = plain(theirs, mlp, SEEDS[1], lr=0.01, **{name: value})
-        assert math.isclose(result.metrics["train_loss"][i, 1], alone["train_loss"], rel_tol=1e-10)
+        assert math.isclose(
+            result.metrics["train_loss"][i, 1], alone["train_loss"], rel_tol=1e-10
+        )
 
 
 def test_l1_varies_between_cells():
@@ -165,14 +198,21 @@ def test_l1_varies_between_cells():
 @pytest.mark.parametrize("chunk", [1, 4, 5, 6, 100])
 def test_the_chunk_does_not_matter(chunk, model):
     seeds = (3, 1, 2)
-    whole, cut = run(model=model, seeds=seeds, chunk=18), run(model=model, seeds=seeds, chunk=chunk)
+    whole, cut = (
+        run(model=model, seeds=seeds, chunk=18),
+        run(model=model, seeds=seeds, chunk=chunk),
+    )
     for metric in whole.metrics:
-        np.testing.assert_allclose(cut.metrics[metric], whole.metrics[metric], rtol=1e-10, err_msg=metric)
+        np.testing.assert_allclose(
+            cut.metrics[metric], whole.metrics[metric], rtol=1e-10, err_msg=metric
+        )
 
 
 def test_order_and_company_of_seeds_and_cells_do_not_matter():
     whole = run(seeds=(3, 1, 2)).metrics["valid_loss"]
-    turned = run(seeds=(2, 3), axes={"weight_decay": (0.4, 0.1), "lr": (0.03,)}).metrics["valid_loss"]
+    turned = run(seeds=(2, 3), axes={"weight_decay": (0.4, 0.1), "lr": (0.03,)}).metrics[
+        "valid_loss"
+    ]
     np.testing.assert_allclose(turned[0, 0], whole[1, 2, [2, 0]], rtol=1e-10)
     np.testing.assert_allclose(turned[1, 0], whole[1, 1, [2, 0]], rtol=1e-10)
 
@@ -180,13 +220,17 @@ def test_order_and_company_of_seeds_and_cells_do_not_matter():
 def test_no_axes_train_one_model_a_seed_with_the_settings():
     single = run(axes={}, settings={"lr": 0.03, "weight_decay": 0.4})
     assert single.axes == {} and single.metrics["valid_loss"].shape == (2,)
-    np.testing.assert_allclose(single.metrics["valid_loss"], run().metrics["valid_loss"][1, 2], rtol=1e-10)
+    np.testing.assert_allclose(
+        single.metrics["valid_loss"], run().metrics["valid_loss"][1, 2], rtol=1e-10
+    )
     assert single.best() == {}
 
 
 def test_data_may_be_the_same_for_all_seeds():
     fixed = run(data=data(1)).metrics["train_loss"]
-    np.testing.assert_allclose(fixed[..., 1], run().metrics["train_loss"][..., 1], rtol=1e-10)
+    np.testing.assert_allclose(
+        fixed[..., 1], run().metrics["train_loss"][..., 1], rtol=1e-10
+    )
     assert not np.isclose(fixed[..., 0], run().metrics["train_loss"][..., 0]).any()
 
 
@@ -204,13 +248,17 @@ def test_a_diverged_run_is_nan_and_harms_no_other():
     assert np.isnan(result.metrics["valid_loss"][1]).all()
     class_0 = [(data(seed)["valid"][1] == 0).double().mean().item() for seed in SEEDS]
     assert result.metrics["valid_accuracy"][1].tolist() == class_0
-    np.testing.assert_allclose(result.metrics["valid_loss"][0], alone.metrics["valid_loss"][0], rtol=1e-10)
+    np.testing.assert_allclose(
+        result.metrics["valid_loss"][0], alone.metrics["valid_loss"][0], rtol=1e-10
+    )
     assert result.best("valid_loss") == {"lr": 0.1}
 
 
 def test_float32_is_the_default_and_close_to_float64():
     single, double = run(dtype=torch.float32), run()
-    np.testing.assert_allclose(single.metrics["train_loss"], double.metrics["train_loss"], rtol=1e-4)
+    np.testing.assert_allclose(
+        single.metrics["train_loss"], double.metrics["train_loss"], rtol=1e-4
+    )
     assert (single.metrics["train_loss"] != double.metrics["train_loss"]).all()
 
 
@@ -219,15 +267,23 @@ def test_float32_is_the_default_and_close_to_float64():
 
 @pytest.fixture
 def result():
-    accuracy = np.array([[[0.2, 0.4], [0.875, 0.625], [0.1, 0.1]], [[0.5, 0.5], [0.75, 0.75], [0.0, 1.0]]])
+    accuracy = np.array(
+        [[[0.2, 0.4], [0.875, 0.625], [0.1, 0.1]], [[0.5, 0.5], [0.75, 0.75], [0.0, 1.0]]]
+    )
     axes = {"lr": (0.1, 0.2), "weight_decay": (1.0, 2.0, 3.0)}
     loss = 1 - accuracy
     loss[0, 0, 1] = np.nan
-    return SweepResult(axes, (0, 1), {"valid_accuracy": accuracy, "valid_loss": loss, "test_loss": accuracy})
+    return SweepResult(
+        axes,
+        (0, 1),
+        {"valid_accuracy": accuracy, "valid_loss": loss, "test_loss": accuracy},
+    )
 
 
 def test_mean_is_over_the_seeds(result):
-    np.testing.assert_allclose(result.mean("valid_accuracy"), [[0.3, 0.75, 0.1], [0.5, 0.75, 0.5]])
+    np.testing.assert_allclose(
+        result.mean("valid_accuracy"), [[0.3, 0.75, 0.1], [0.5, 0.75, 0.5]]
+    )
 
 
 def test_best_takes_the_highest_accuracy_and_the_least_loss_and_the_first_of_equals(result):
@@ -248,7 +304,9 @@ def test_a_metric_without_a_number_has_no_best(result):
 
 
 def test_an_unknown_metric_is_named(result):
-    with pytest.raises(ValueError, match="valid_accuracy, valid_loss, test_loss, but got 'accuracy'"):
+    with pytest.raises(
+        ValueError, match="valid_accuracy, valid_loss, test_loss, but got 'accuracy'"
+    ):
         result.mean("accuracy")
 
 
@@ -277,10 +335,13 @@ def test_cosine_falls_from_one_to_zero():
 def test_paired_difference_is_students_interval():
     mean, half = paired_difference([1.0, 2.0, 3.0, 5.0, 4.0], [0.0, 2.0, 1.0, 4.0, 2.0])
     assert math.isclose(mean, 1.2)
-    assert math.isclose(half, 2.7764451052 * math.sqrt(0.7 / 5), rel_tol=1e-9)  # t with 4 degrees of freedom
+    t = 2.7764451052  # of 4 degrees of freedom
+    assert math.isclose(half, t * math.sqrt(0.7 / 5), rel_tol=1e-9)
 
 
-@pytest.mark.parametrize(("first", "second"), [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0])])
+@pytest.mark.parametrize(
+    ("first", "second"), [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0])]
+)
 def test_paired_difference_wants_pairs(first, second):
     with pytest.raises(ValueError, match="paired"):
         paired_difference(first, second)
@@ -294,7 +355,11 @@ def test_paired_difference_wants_pairs(first, second):
     [
         ({"optimizer": torch.optim.AdamW}, TypeError, "optimizer"),
         ({"optimizer": "adam"}, TypeError, "optimizer"),
-        ({"axes": {"speed": [1.0]}}, ValueError, "lr, betas, eps, weight_decay, but got 'speed'"),
+        (
+            {"axes": {"speed": [1.0]}},
+            ValueError,
+            "lr, betas, eps, weight_decay, but got 'speed'",
+        ),
         ({"axes": {"amsgrad": [True, False]}}, ValueError, "'amsgrad'"),
         ({"axes": {"lr": []}}, ValueError, "'lr' has no values"),
         ({"axes": {"lr": [0.1, -0.1]}}, ValueError, "-0.1"),
@@ -308,7 +373,11 @@ def test_paired_difference_wants_pairs(first, second):
         ({"batch_size": 2.5}, ValueError, "batch_size .* 2.5"),
         ({"batch_size": 33}, ValueError, "batch_size .* 32 .* 33"),
         ({"loss_scale": -1.0}, ValueError, "loss_scale .* -1"),
-        ({"data": {"test": (torch.zeros(3, 6), torch.zeros(3))}}, ValueError, "'train' split, but got test"),
+        (
+            {"data": {"test": (torch.zeros(3, 6), torch.zeros(3))}},
+            ValueError,
+            "'train' split, but got test",
+        ),
     ],
 )
 def test_bad_input_is_named(changes, error, match):
@@ -318,7 +387,9 @@ def test_bad_input_is_named(changes, error, match):
 
 def test_seeds_whose_data_differ_in_shape_are_refused():
     def growing(seed):
-        return {"train": (torch.zeros(20 + seed, 6), torch.zeros(20 + seed, dtype=torch.long))}
+        return {
+            "train": (torch.zeros(20 + seed, 6), torch.zeros(20 + seed, dtype=torch.long))
+        }
 
     with pytest.raises(ValueError, match=r"'train' has \(23, 6\), \(21, 6\)"):
         run(data=growing)

@@ -28,7 +28,9 @@ def devices(monkeypatch):
         (("cuda",), torch.float64, "cuda"),
     ],
 )
-def test_the_best_device_that_can_hold_the_numbers_is_chosen(devices, names, dtype, chosen):
+def test_the_best_device_that_can_hold_the_numbers_is_chosen(
+    devices, names, dtype, chosen
+):
     devices(*names)
     assert default_device(dtype) == torch.device(chosen)
 
@@ -53,7 +55,15 @@ def test_training_lowers_the_loss_and_returns_each_batchs():
     torch.manual_seed(0)
     model, x, y = problem()
     seen = []
-    losses = train(model, SGD(model.parameters(), lr=0.5), x, y, steps=50, batch_size=8, after_step=seen.append)
+    losses = train(
+        model,
+        SGD(model.parameters(), lr=0.5),
+        x,
+        y,
+        steps=50,
+        batch_size=8,
+        after_step=seen.append,
+    )
     assert losses.shape == (50,)
     assert losses[-10:].mean() < losses[:10].mean() / 2
     assert seen == list(range(1, 51))
@@ -63,7 +73,15 @@ def test_the_seed_decides_the_batches():
     def losses(seed):
         torch.manual_seed(0)
         model, x, y = problem()
-        return train(model, SGD(model.parameters(), lr=0.1), x, y, steps=9, batch_size=8, seed=seed)
+        return train(
+            model,
+            SGD(model.parameters(), lr=0.1),
+            x,
+            y,
+            steps=9,
+            batch_size=8,
+            seed=seed,
+        )
 
     assert torch.equal(losses(1), losses(1))
     assert not torch.equal(losses(1), losses(2))
@@ -90,5 +108,7 @@ def test_a_batch_that_cannot_be_drawn_is_refused_before_anything_moves(batch_siz
     model, x, y = problem()
     before = model.weight.clone()
     with pytest.raises(ValueError, match=f"40 .*examples, but got {batch_size}"):
-        train(model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size)
+        train(
+            model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size
+        )
     assert torch.equal(model.weight, before)

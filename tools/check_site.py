@@ -29,14 +29,23 @@ class Page(HTMLParser):
             self.ids.add(attributes["id"])
         if tag in ("script", "img", "iframe", "source") and attributes.get("src"):
             self.loads.append(attributes["src"])
-        if tag == "link" and attributes.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon"):
+        if tag == "link" and attributes.get("rel") in (
+            "stylesheet",
+            "preload",
+            "icon",
+            "shortcut icon",
+        ):
             self.loads.append(attributes["href"])
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
         if tag == "img" and not attributes.get("alt", "").strip():
             self.problems.append(f"an image without alt text: {attributes.get('src')}")
-        if tag == "img" and attributes.get("alt", "").startswith(("../_images", "_images")):
-            self.problems.append(f"an image whose alt text is its file name: {attributes.get('src')}")
+        if tag == "img" and attributes.get("alt", "").startswith(
+            ("../_images", "_images")
+        ):
+            self.problems.append(
+                f"an image whose alt text is its file name: {attributes.get('src')}"
+            )
         if "math" in attributes.get("class", "").split():
             self.math = True
 
@@ -44,12 +53,18 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if "```{" in data or ":::{" in data:
-            self.problems.append(f"a directive that was not understood: {data.strip()[:60]!r}")
+            self.problems.append(
+                f"a directive that was not understood: {data.strip()[:60]!r}"
+            )
 
 
 def problems_of(site: Path) -> list[str]:
     """Return what is wrong with the pages below ``site``, a line each."""
-    pages = {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    pages = {
+        path: Page(path)
+        for path in sorted(site.rglob("*.html"))
+        if "_static" not in path.parts
+    }
     if not pages:
         return [f"there is no page in {site}"]
     found = []
@@ -70,8 +85,14 @@ def problems_of(site: Path) -> list[str]:
             target = _target(path, address)
             if not target.exists():
                 found.append(f"{name}: links to {address}, which is not there")
-            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
-                found.append(f"{name}: links to {address}, but that page has no such place")
+            elif (
+                parts.fragment
+                and target in pages
+                and unquote(parts.fragment) not in pages[target].ids
+            ):
+                found.append(
+                    f"{name}: links to {address}, but that page has no such place"
+                )
     return found
 
 

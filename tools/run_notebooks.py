@@ -26,11 +26,15 @@ def check_outputs(notebook) -> None:
     here = os.fspath(Path.cwd())
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
-            text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
+            text = output.get("text", "") or output.get("data", {}).get(
+                "text/plain", ""
+            )
             if output.get("name") == "stderr":
                 raise Unfit(f"cell {number} wrote to stderr: {text.strip()[:200]}")
             if here in text or os.fspath(Path.home()) + os.sep in text:
-                raise Unfit(f"cell {number} printed a path of this machine: {text.strip()[:200]}")
+                raise Unfit(
+                    f"cell {number} printed a path of this machine: {text.strip()[:200]}"
+                )
 
 
 def run(path: Path) -> str | None:
@@ -55,7 +59,9 @@ def run(path: Path) -> str | None:
         on_cell_start=lambda cell, cell_index: remember(cell_index),
     )
     try:
-        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; a cell's stderr is an output
+        client.execute(
+            stderr=subprocess.DEVNULL
+        )  # the kernel's own log; a cell's stderr is an output
         check_outputs(notebook)
     except CellExecutionError as error:
         return f"{path}: cell {running} failed: {error.ename}: {error.evalue}"
@@ -65,7 +71,11 @@ def run(path: Path) -> str | None:
         return f"{path}: {error}"
     # The versions of the kernel are no part of the text: without them, a new Python changes no file.
     notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        },
         "language_info": {"name": "python"},
     }
     new = path.with_suffix(".ipynb.new")

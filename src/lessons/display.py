@@ -44,9 +44,16 @@ def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
     rows = [list(map(str, row)) for row in rows]
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"row {row!r} has {len(row)} cells, but the header has {len(header)}")
+            raise ValueError(
+                f"row {row!r} has {len(row)} cells, but the header has {len(header)}"
+            )
     columns = zip(*rows, strict=True)
-    numbers = [all(re.match(r"[-+−×]? ?[\d.]", cell) for cell in column) for column in columns]
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---:" if n else ":---" for n in numbers) + "|"]
+    numbers = [
+        all(re.match(r"[-+−×]? ?[\d.]", cell) for cell in column) for column in columns
+    ]
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "|" + "|".join("---:" if n else ":---" for n in numbers) + "|",
+    ]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return Markdown("\n".join(lines))

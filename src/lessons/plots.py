@@ -66,7 +66,9 @@ def style(name: str, *, marker: bool = False) -> dict:
     """
     if name not in STYLES:
         raise ValueError(f"no style for {name!r}; there are {', '.join(STYLES)}")
-    return {key: value for key, value in STYLES[name].items() if marker or key != "marker"}
+    return {
+        key: value for key, value in STYLES[name].items() if marker or key != "marker"
+    }
 
 
 def band(ax: Axes, x: Sequence, runs: np.ndarray, *, label: str, **line) -> None:
@@ -81,7 +83,9 @@ def band(ax: Axes, x: Sequence, runs: np.ndarray, *, label: str, **line) -> None
     """
     runs = np.asarray(runs)
     (drawn,) = ax.plot(x, runs.mean(0), label=label, **line)
-    ax.fill_between(x, runs.min(0), runs.max(0), color=drawn.get_color(), alpha=0.18, linewidth=0)
+    ax.fill_between(
+        x, runs.min(0), runs.max(0), color=drawn.get_color(), alpha=0.18, linewidth=0
+    )
 
 
 def heatmap(
@@ -114,13 +118,17 @@ def heatmap(
     """
     values = np.asarray(values)
     if values.shape != (len(y), len(x)):
-        raise ValueError(f"values has shape {values.shape}, but the axes have {len(y)} × {len(x)} settings")
+        raise ValueError(
+            f"values has shape {values.shape}, but the axes have {len(y)} × {len(x)} settings"
+        )
     low, high = limits if limits is not None else (None, None)
     image = ax.imshow(values, origin="lower", aspect="auto", vmin=low, vmax=high)
     ax.grid(False)
     for axis, settings in ((ax.xaxis, x), (ax.yaxis, y)):
         every = max(1, len(settings) // 6)
-        axis.set_ticks(range(0, len(settings), every), [f"{s:.2g}" for s in settings[::every]])
+        axis.set_ticks(
+            range(0, len(settings), every), [f"{s:.2g}" for s in settings[::every]]
+        )
     ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if best is not None:

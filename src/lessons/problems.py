@@ -22,10 +22,17 @@ def _standardised_digits() -> tuple[np.ndarray, np.ndarray]:
     """
     images, classes = load_digits(return_X_y=True)
     deviation = images.std(axis=0)
-    return (images - images.mean(axis=0)) / np.where(deviation > 0, deviation, 1), classes
+    deviation[deviation == 0] = 1
+    return (images - images.mean(axis=0)) / deviation, classes
 
 
-def digits(seed: int = 0, *, train: int = 1000, valid: int = 300, dtype: torch.dtype = torch.float32) -> Splits:
+def digits(
+    seed: int = 0,
+    *,
+    train: int = 1000,
+    valid: int = 300,
+    dtype: torch.dtype = torch.float32,
+) -> Splits:
     """Return handwritten digits of 8 × 8 pixels, standardised, and shuffled into three splits.
 
     Args:
@@ -48,9 +55,18 @@ def digits(seed: int = 0, *, train: int = 1000, valid: int = 300, dtype: torch.d
             f"train and valid must be ≥ 1 and leave some of {len(images)}, but got {train}, {valid}"
         )
     order = np.random.default_rng(seed).permutation(len(images))
-    parts = dict(zip(("train", "valid", "test"), np.split(order, [train, train + valid]), strict=True))
+    parts = dict(
+        zip(
+            ("train", "valid", "test"),
+            np.split(order, [train, train + valid]),
+            strict=True,
+        )
+    )
     return {
-        name: (torch.tensor(images[part], dtype=dtype), torch.tensor(classes[part], dtype=torch.int64))
+        name: (
+            torch.tensor(images[part], dtype=dtype),
+            torch.tensor(classes[part], dtype=torch.int64),
+        )
         for name, part in parts.items()
     }
 
@@ -91,7 +107,9 @@ def digits_task(
     if not 0 <= label_noise <= 1:
         raise ValueError(f"label_noise must be from 0 to 1, but got {label_noise}")
     if spread < 0 or noise_columns < 0:
-        raise ValueError(f"spread and noise_columns must be ≥ 0, but got {spread} and {noise_columns}")
+        raise ValueError(
+            f"spread and noise_columns must be ≥ 0, but got {spread} and {noise_columns}"
+        )
     splits = digits(seed, train=train, valid=valid, dtype=torch.float64)
     random = np.random.default_rng([seed, 1])  # apart from the shuffle's
     wrong = torch.from_numpy(random.permutation(train)[: round(label_noise * train)])
@@ -99,7 +117,9 @@ def digits_task(
     units = torch.from_numpy(10 ** (spread * random.uniform(-1, 1, 64)))
     task = {}
     for name, (inputs, classes) in splits.items():
-        noise = torch.from_numpy(noise_scale * random.standard_normal((len(inputs), noise_columns)))
+        noise = torch.from_numpy(
+            noise_scale * random.standard_normal((len(inputs), noise_columns))
+        )
         task[name] = (torch.cat([inputs * units, noise], 1).to(dtype), classes)
     labels = task["train"][1]
     labels[wrong] = (labels[wrong] + shift) % 10

@@ -18,8 +18,19 @@ from torch import Tensor, nn
 
 from lessons.optim.base import Optimizer
 
-ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
-BLOCK_BYTES = 2**20  # weights of one block: with gradient, state and scratch they stay in a core's cache
+ELEMENTWISE = (
+    nn.ReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.GELU,
+    nn.SiLU,
+    nn.ELU,
+    nn.LeakyReLU,
+    nn.Softplus,
+    nn.Identity,
+)
+# Weights of one block: with gradient, state and scratch they stay in a CPU's cache.
+BLOCK_BYTES = 2**20
 
 
 # --- the result ---------------------------------------------------------------------------------
@@ -45,7 +56,9 @@ class SweepResult:
     def mean(self, metric: str) -> np.ndarray:
         """Return the mean over the seeds: one number a cell."""
         if metric not in self.metrics:
-            raise ValueError(f"metric must be one of {', '.join(self.metrics)}, but got {metric!r}")
+            raise ValueError(
+                f"metric must be one of {', '.join(self.metrics)}, but got {metric!r}"
+            )
         return self.metrics[metric].mean(axis=-1)
 
     def best(self, metric: str = "valid_accuracy") -> dict:
@@ -60,14 +73,24 @@ class SweepResult:
 
     def edges(self, metric: str = "valid_accuracy") -> list[str]:
         """Return the axes on whose first or last value the best cell lies: the grid was too narrow there."""
-        return [name for name, i in self._best_index(metric).items() if i in (0, len(self.axes[name]) - 1)]
+        return [
+            name
+            for name, i in self._best_index(metric).items()
+            if i in (0, len(self.axes[name]) - 1)
+        ]
 
     def _best_index(self, metric: str) -> dict[str, int]:
         score = self.mean(metric) * (1 if metric.endswith("accuracy") else -1)
         score = np.where(np.isnan(score), -np.inf, score)
         if np.isneginf(score).all():
             raise ValueError(f"metric {metric!r} is NaN or infinite in every cell")
-        return dict(zip(self.axes, map(int, np.unravel_index(score.argmax(), score.shape)), strict=True))
+        return dict(
+            zip(
+                self.axes,
+                map(int, np.unravel_index(score.argmax(), score.shape)),
+                strict=True,
+            )
+        )
 
 
 # --- the parts that a plain loop shares with a sweep --------------------------------------------
@@ -82,7 +105,9 @@ def batches(examples: int, batch_size: int, steps: int, seed: int) -> Tensor:
         Indices of shape (steps, batch_size).
     """
     if not 1 <= batch_size <= examples:
-        raise ValueError(f"batch_size must be from 1 to the {examples} training examples, but got {batch_size}")
+        raise ValueError(
+            f"batch_size must be from 1 to the {examples} training examples, but got {batch_size}"
+        )
     generator = torch.Generator().manual_seed(seed)
     each = examples // batch_size
     epochs = [
@@ -177,7 +202,9 @@ def sweep(
         ValueError, TypeError: an argument is out of range or of a wrong kind.
     """
     if not (inspect.isclass(optimizer) and issubclass(optimizer, Optimizer)):
-        raise TypeError(f"optimizer must be a class of lessons.optim, but got {optimizer!r}")
+        raise TypeError(
+            f"optimizer must be a class of lessons.optim, but got {optimizer!r}"
+        )
     for name, count in {
         "steps": steps,
         "batch_size": batch_size,
@@ -202,19 +229,33 @@ def sweep(
     measured: dict[str, np.ndarray] = {}
     for i in range(0, len(seeds), seeds_at_once):
         for j in range(0, len(cells), chunk):
-            block = _Block(model, data, seeds[i : i + seeds_at_once], cells[j : j + chunk], loss, device, dtype)
+            block = _Block(
+                model,
+                data,
+                seeds[i : i + seeds_at_once],
+                cells[j : j + chunk],
+                loss,
+                device,
+                dtype,
+            )
             block.train(optimizer, group, axes, steps, batch_size, schedule, loss_scale)
             for name, values in block.measure().items():
                 whole = measured.setdefault(name, np.empty((len(cells), len(seeds))))
                 whole[j : j + chunk, i : i + seeds_at_once] = values.T
     shape = (*(len(values) for values in axes.values()), len(seeds))
-    return SweepResult(axes, seeds, {name: values.reshape(shape) for name, values in measured.items()})
+    return SweepResult(
+        axes, seeds, {name: values.reshape(shape) for name, values in measured.items()}
+    )
 
 
 def _axis(optimizer, group: dict, name: str, values) -> tuple:
     """Return the checked values of one axis as plain numbers, or pairs of them."""
     if name not in optimizer.hyperparameters or isinstance(group[name], (bool, str)):
-        numeric = [key for key in optimizer.hyperparameters if not isinstance(group[key], (bool, str))]
+        numeric = [
+            key
+            for key in optimizer.hyperparameters
+            if not isinstance(group[key], (bool, str))
+        ]
         raise ValueError(f"axes must be among {', '.join(numeric)}, but got {name!r}")
     values = tuple(np.asarray(values, dtype=float).tolist())
     if isinstance(group[name], tuple):
@@ -230,26 +271,46 @@ class _Block:
     """The models of some seeds × some cells, in this order, as one stack of S = seeds · cells."""
 
     def __init__(self, model, data, seeds, cells, loss, device, dtype):
-        self.seeds, self.cells, self.loss, self.device, self.dtype = seeds, cells, loss, device, dtype
+        self.seeds, self.cells, self.loss, self.device, self.dtype = (
+            seeds,
+            cells,
+            loss,
+            device,
+            dtype,
+        )
         splits = [data(seed) if callable(data) else data for seed in seeds]
         if "train" not in splits[0]:
-            raise ValueError(f"data must have a 'train' split, but got {', '.join(splits[0])}")
-        self.data = {name: self._same_shape(name, [split[name] for split in splits]) for name in splits[0]}
+            raise ValueError(
+                f"data must have a 'train' split, but got {', '.join(splits[0])}"
+            )
+        self.data = {
+            name: self._same_shape(name, [split[name] for split in splits])
+            for name in splits[0]
+        }
 
         modules = [build(model, seed) for seed in seeds]
         self.module, self.is_mlp = modules[0], _is_plain_mlp(modules[0])
-        trained = {name: p.shape for name, p in self.module.named_parameters() if p.requires_grad}
+        trained = {
+            name: p.shape for name, p in self.module.named_parameters() if p.requires_grad
+        }
         self.weights = self._copies(
-            [torch.cat([m.get_parameter(name).detach().flatten() for name in trained]) for m in modules]
+            [
+                torch.cat([m.get_parameter(name).detach().flatten() for name in trained])
+                for m in modules
+            ]
         )
         views = self.weights.split([shape.numel() for shape in trained.values()], dim=1)
         self.params = {
             name: view.view(-1, *shape).requires_grad_()
             for (name, shape), view in zip(trained.items(), views, strict=True)
         }
-        others = [dict(itertools.chain(m.named_parameters(), m.named_buffers())) for m in modules]
+        others = [
+            dict(itertools.chain(m.named_parameters(), m.named_buffers())) for m in modules
+        ]
         names = others[0].keys() - trained.keys()
-        self.fixed = {name: self._copies([each[name].detach() for each in others]) for name in names}
+        self.fixed = {
+            name: self._copies([each[name].detach() for each in others]) for name in names
+        }
 
     def _copies(self, of_seeds: list[Tensor]) -> Tensor:
         """Return a row for each model, to be changed in place: (S, …)."""
@@ -264,13 +325,17 @@ class _Block:
         for tensors in zip(*splits, strict=True):
             if len({t.shape for t in tensors}) > 1:
                 shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-                raise ValueError(f"data must have the same shapes for every seed, but {name!r} has {shapes}")
+                raise ValueError(
+                    f"data must have the same shapes for every seed, but {name!r} has {shapes}"
+                )
             stacked.append(self._to_device(torch.stack(tensors)))
         return tuple(stacked)
 
     def _each_cell(self, tensor: Tensor) -> Tensor:
         """Give each model its seed's row, to read: (seeds, …) → (S, …), without a copy where it can be."""
-        return tensor.unsqueeze(1).expand(-1, len(self.cells), *tensor.shape[1:]).flatten(0, 1)
+        return (
+            tensor.unsqueeze(1).expand(-1, len(self.cells), *tensor.shape[1:]).flatten(0, 1)
+        )
 
     def train(self, optimizer, group, axes, steps, batch_size, schedule, loss_scale):
         hyper = {name: group[name] for name in optimizer.hyperparameters}
@@ -281,16 +346,23 @@ class _Block:
         lr = hyper["lr"]
         state = optimizer.init_state(self.weights, group | hyper)
         inputs, targets = self.data["train"]
-        index = torch.stack([batches(inputs.shape[1], batch_size, steps, seed) for seed in self.seeds], 1)
+        index = torch.stack(
+            [batches(inputs.shape[1], batch_size, steps, seed) for seed in self.seeds], 1
+        )
         each_seed = torch.arange(len(self.seeds), device=self.device).unsqueeze(1)
         gradient = torch.empty_like(self.weights)
         self.module.train()
         for t, chosen in enumerate(index.to(self.device)):
-            x, y = self._each_cell(inputs[each_seed, chosen]), self._each_cell(targets[each_seed, chosen])
+            x, y = (
+                self._each_cell(inputs[each_seed, chosen]),
+                self._each_cell(targets[each_seed, chosen]),
+            )
             total = self._losses(self._forward(x), y).sum() * loss_scale
             parts = torch.autograd.grad(total, list(self.params.values()))
             with torch.no_grad():
-                torch.cat([part.reshape(len(gradient), -1) for part in parts], 1, out=gradient)
+                torch.cat(
+                    [part.reshape(len(gradient), -1) for part in parts], 1, out=gradient
+                )
                 if group["maximize"]:
                     gradient.neg_()
                 if schedule is not None:
@@ -307,9 +379,14 @@ class _Block:
             outputs = self._forward(self._each_cell(inputs))
             metrics[f"{split}_loss"] = self._losses(outputs, y)
             if not y.is_floating_point():
-                metrics[f"{split}_accuracy"] = (outputs.max(-1).indices == y).flatten(1).double().mean(1)
+                metrics[f"{split}_accuracy"] = (
+                    (outputs.max(-1).indices == y).flatten(1).double().mean(1)
+                )
         shape = (len(self.seeds), len(self.cells))
-        return {name: values.reshape(shape).double().cpu().numpy() for name, values in metrics.items()}
+        return {
+            name: values.reshape(shape).double().cpu().numpy()
+            for name, values in metrics.items()
+        }
 
     def _forward(self, x: Tensor) -> Tensor:
         """Return the outputs of each model for its own inputs: (S, examples, …)."""
@@ -323,7 +400,11 @@ class _Block:
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each model: (S,)."""
-        if self.loss is F.cross_entropy and outputs.dim() == 3 and not targets.is_floating_point():
+        if (
+            self.loss is F.cross_entropy
+            and outputs.dim() == 3
+            and not targets.is_floating_point()
+        ):
             # The same numbers in a quarter of the time: classes in dimension 1, where _mlp has them.
             return F.cross_entropy(outputs.mT, targets, reduction="none").mean(1)
         return torch.vmap(self.loss)(outputs, targets)
@@ -339,7 +420,8 @@ def _is_plain_mlp(module: nn.Module) -> bool:
     layers = list(module)
     plain = all(type(layer) in (nn.Linear, *ELEMENTWISE) for layer in layers)
     own = sum(p.requires_grad for layer in layers for p in layer.parameters())
-    return plain and own == len(list(module.parameters()))  # fewer where layers share weights
+    every = len(list(module.parameters()))  # fewer where layers share weights
+    return plain and own == every
 
 
 def _mlp(module: nn.Sequential, params: dict[str, Tensor], x: Tensor) -> Tensor:

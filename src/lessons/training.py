@@ -25,7 +25,9 @@ def default_device(dtype: torch.dtype = torch.float32) -> torch.device:
         try:
             return torch.device(name)
         except RuntimeError as error:
-            raise ValueError(f"{DEVICE_VARIABLE}={name!r} is no device that torch knows") from error
+            raise ValueError(
+                f"{DEVICE_VARIABLE}={name!r} is no device that torch knows"
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available() and dtype != torch.float64:
@@ -67,7 +69,9 @@ def train(
         ValueError: ``batch_size`` is below 1 or above the number of examples.
     """
     if not 1 <= batch_size <= len(x):
-        raise ValueError(f"batch_size must be between 1 and the {len(x)} examples, but got {batch_size}")
+        raise ValueError(
+            f"batch_size must be between 1 and the {len(x)} examples, but got {batch_size}"
+        )
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     losses = []

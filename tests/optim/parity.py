@@ -15,7 +15,10 @@ SHAPES = [(5, 3), (), (4,), (0, 3)]  # the first becomes a transposed parameter
 
 def product(**options) -> list[dict]:
     """Return every combination of the options' values, each a dict of settings."""
-    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    return [
+        dict(zip(options, values, strict=True))
+        for values in itertools.product(*options.values())
+    ]
 
 
 def show(settings: dict) -> str:
@@ -26,7 +29,9 @@ def show(settings: dict) -> str:
 def make_params(device="cpu", dtype=torch.float64) -> list:
     """Return four parameters: transposed, 0-d, a vector and an empty one."""
     generator = torch.Generator().manual_seed(0)
-    values = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in SHAPES]
+    values = [
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in SHAPES
+    ]
     values[0] = values[0].t()
     return [torch.nn.Parameter(value.to(device, dtype)) for value in values]
 
@@ -46,11 +51,15 @@ def make_grads(device="cpu", dtype=torch.float64, steps=STEPS) -> list:
             return None
         if turn % 11 == 5:
             return torch.zeros_like(param)
-        noise = torch.randn(param.shape, generator=generator, dtype=torch.float64) * 10.0 ** (index - 1)
+        noise = torch.randn(
+            param.shape, generator=generator, dtype=torch.float64
+        ) * 10.0 ** (index - 1)
         return noise.to(param)
 
     params = [param.detach() for param in make_params(device, dtype)]
-    return [[one(step, i, param) for i, param in enumerate(params)] for step in range(steps)]
+    return [
+        [one(step, i, param) for i, param in enumerate(params)] for step in range(steps)
+    ]
 
 
 def train(optimizer, grads, first=0) -> None:
@@ -71,7 +80,9 @@ def make(package, name, params, other=None, **settings):
     torch's are made to take their single-tensor path.
     """
     if package is torch.optim:
-        settings |= dict(foreach=False) if name == "RMSprop" else dict(foreach=False, fused=False)
+        settings |= (
+            dict(foreach=False) if name == "RMSprop" else dict(foreach=False, fused=False)
+        )
     groups = [{"params": params[:2]}, {"params": params[2:], **(other or {})}]
     return getattr(package, name)(groups, **settings)
 
@@ -90,7 +101,10 @@ def assert_equal(ours, theirs) -> None:
         mine, other = ours.state[a], theirs.state[b]
         assert set(mine) == set(other)
         for key in mine:
-            assert mine[key].dtype == other[key].dtype and mine[key].device == other[key].device
+            assert (
+                mine[key].dtype == other[key].dtype
+                and mine[key].device == other[key].device
+            )
             assert mine[key].stride() == other[key].stride()
             assert torch.equal(mine[key], other[key]), f"{key} differs"
 
@@ -100,6 +114,10 @@ def compare(name, device, dtype, other, settings) -> None:
     grads = make_grads(device, dtype)
     ends = []
     for package in (lessons, torch.optim):
-        ends.append(make(package, name, make_params(device, dtype), other, **copy.deepcopy(settings)))
+        ends.append(
+            make(
+                package, name, make_params(device, dtype), other, **copy.deepcopy(settings)
+            )
+        )
         train(ends[-1], grads)
     assert_equal(*ends)

@@ -41,7 +41,9 @@ def steps(grads, **settings):
 def test_steps_shrink_with_the_root_of_the_count():
     # A constant gradient g: the sum after t steps is t·g², so that the step is lr / √t.
     counts = torch.arange(1, 101, dtype=torch.float64)
-    torch.testing.assert_close(steps([7.0] * 100, lr=0.1, eps=0), 0.1 / counts.sqrt(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        steps([7.0] * 100, lr=0.1, eps=0), 0.1 / counts.sqrt(), rtol=1e-12, atol=1e-14
+    )
 
 
 def test_lr_decay_spares_the_first_step():
@@ -57,9 +59,15 @@ def test_eps_is_outside_the_root():
 
 def test_each_group_has_its_own_start():
     params = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    groups = [{"params": params[:1]}, {"params": params[1:], "initial_accumulator_value": 3.0}]
+    groups = [
+        {"params": params[:1]},
+        {"params": params[1:], "initial_accumulator_value": 3.0},
+    ]
     optimizer = lessons.Adagrad(groups, initial_accumulator_value=1.0)
     for param in params:
         param.grad = torch.zeros(2)
     optimizer.step()
-    assert [optimizer.state[param]["sum"].tolist() for param in params] == [[1.0, 1.0], [3.0, 3.0]]
+    assert [optimizer.state[param]["sum"].tolist() for param in params] == [
+        [1.0, 1.0],
+        [3.0, 3.0],
+    ]

@@ -43,19 +43,27 @@ def step(cls, weight, *grads, **settings):
 @pytest.mark.parametrize("grad", [1e6, -1.0, 1e-6])
 def test_first_step_is_as_long_as_the_learning_rate(grad):
     moved = step(lessons.Adam, 0.0, grad, lr=0.1, eps=0)
-    torch.testing.assert_close(moved.abs(), torch.tensor(0.1, dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        moved.abs(), torch.tensor(0.1, dtype=torch.float64), rtol=1e-12, atol=0
+    )
     assert moved.sign() == -torch.tensor(grad).sign()
 
 
 def test_eps_is_outside_the_root():
     # First step: m̂ = g and √v̂ = |g|, so that the step is lr · g / (g + eps).
-    assert step(lessons.Adam, 0.0, 1e-3, lr=0.1, eps=1e-3).item() == pytest.approx(-0.05, rel=1e-12)
+    assert step(lessons.Adam, 0.0, 1e-3, lr=0.1, eps=1e-3).item() == pytest.approx(
+        -0.05, rel=1e-12
+    )
 
 
 def test_decay_in_its_two_places():
     settings = dict(lr=0.1, weight_decay=0.5, eps=0)
-    assert step(lessons.AdamW, 2.0, 1e-3, **settings).item() == pytest.approx(2 * (1 - 0.05) - 0.1, rel=1e-12)
-    assert step(lessons.Adam, 2.0, 1e-3, **settings).item() == pytest.approx(2 - 0.1, rel=1e-12)
+    assert step(lessons.AdamW, 2.0, 1e-3, **settings).item() == pytest.approx(
+        2 * (1 - 0.05) - 0.1, rel=1e-12
+    )
+    assert step(lessons.Adam, 2.0, 1e-3, **settings).item() == pytest.approx(
+        2 - 0.1, rel=1e-12
+    )
 
 
 def test_decoupled_decay_bypasses_the_moments():
@@ -63,19 +71,26 @@ def test_decoupled_decay_bypasses_the_moments():
     param.grad = torch.zeros(2)
     optimizer = lessons.AdamW([param], lr=0.1, weight_decay=0.5)
     optimizer.step()
-    assert not optimizer.state[param]["exp_avg"].any() and not optimizer.state[param]["exp_avg_sq"].any()
+    assert (
+        not optimizer.state[param]["exp_avg"].any()
+        and not optimizer.state[param]["exp_avg_sq"].any()
+    )
     torch.testing.assert_close(param.detach(), torch.tensor([3.0, -2.0]) * 0.95)
 
 
 @pytest.mark.parametrize("cls", [lessons.Adam, lessons.AdamW])
 def test_maximize_leaves_the_decay_alone(cls):
     settings = dict(lr=0.1, weight_decay=0.5)
-    assert step(cls, 2.0, 0.3, maximize=True, **settings) == step(cls, 2.0, -0.3, **settings)
+    assert step(cls, 2.0, 0.3, maximize=True, **settings) == step(
+        cls, 2.0, -0.3, **settings
+    )
 
 
 def test_adamw_is_adam_with_decoupled_decay():
     assert lessons.AdamW([torch.zeros(1)]).defaults == {
-        **lessons.Adam([torch.zeros(1)], weight_decay=0.01, decoupled_weight_decay=True).defaults
+        **lessons.Adam(
+            [torch.zeros(1)], weight_decay=0.01, decoupled_weight_decay=True
+        ).defaults
     }
 
 
@@ -93,7 +108,12 @@ weights = st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=4)
 gradients = st.floats(2**-20, 2**20, width=32).flatmap(lambda g: st.sampled_from([g, -g]))
 
 
-@given(weights, st.lists(gradients, min_size=1, max_size=5), st.integers(-20, 20), st.booleans())
+@given(
+    weights,
+    st.lists(gradients, min_size=1, max_size=5),
+    st.integers(-20, 20),
+    st.booleans(),
+)
 def test_adamw_does_not_see_the_scale_of_the_loss(weight, grads, power, amsgrad):
     settings = dict(lr=0.1, weight_decay=0.3, eps=0, amsgrad=amsgrad)
     plain = step(lessons.AdamW, weight, *grads, **settings)
@@ -105,5 +125,6 @@ def test_adamw_does_not_see_the_scale_of_the_loss(weight, grads, power, amsgrad)
 def test_adam_and_adamw_are_equal_without_decay(weight, grads, amsgrad, maximize):
     settings = dict(lr=0.1, weight_decay=0, amsgrad=amsgrad, maximize=maximize)
     assert torch.equal(
-        step(lessons.Adam, weight, *grads, **settings), step(lessons.AdamW, weight, *grads, **settings)
+        step(lessons.Adam, weight, *grads, **settings),
+        step(lessons.AdamW, weight, *grads, **settings),
     )

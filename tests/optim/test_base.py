@@ -21,7 +21,10 @@ FULL = {  # settings under which an optimizer keeps every state that it can have
     "AdamW": dict(weight_decay=0.1, amsgrad=True),
     "RMSprop": dict(weight_decay=0.1, momentum=0.9, centered=True),
 }
-EVERY = [*FULL.items(), *[("SGD", dict(momentum=0.9, weight_decay=0.1, nesterov=True, **l1)) for l1 in L1]]
+EVERY = [
+    *FULL.items(),
+    *[("SGD", dict(momentum=0.9, weight_decay=0.1, nesterov=True, **l1)) for l1 in L1],
+]
 
 
 def one_param(*values, cls=lessons.SGD, **settings):
@@ -38,14 +41,17 @@ def one_param(*values, cls=lessons.SGD, **settings):
 def test_a_factor_for_each_model_counts_like_a_number(name, dtype):
     generator = torch.Generator().manual_seed(0)
     tensors = [
-        torch.randn(3, 40, generator=generator, dtype=dtype) for _ in range(2 + (name == "add_quotient_"))
+        torch.randn(3, 40, generator=generator, dtype=dtype)
+        for _ in range(2 + (name == "add_quotient_"))
     ]
     factors = torch.tensor([[0.0], [-0.25], [3.7]], dtype=dtype)
     function = getattr(base, name)
     stacked = function(*(tensor.clone() for tensor in tensors), factors)
     for row, factor in enumerate(factors.flatten().tolist()):
         single = function(*(tensor[row].clone() for tensor in tensors), factor)
-        eps = torch.finfo(dtype).eps  # the two may round the product differently: by half a unit of its size
+        eps = torch.finfo(
+            dtype
+        ).eps  # the two may round the product differently: by half a unit of its size
         largest = (single - tensors[0][row]).abs() + single.abs()
         assert ((stacked[row] - single).abs() <= eps * largest).all()
 
@@ -63,7 +69,10 @@ STACKS = [
     ("Adagrad", dict(lr=0.1, lr_decay=0.01, weight_decay=0.1, eps=1e-3)),
     ("Adam", dict(lr=0.1, weight_decay=0.1, eps=1e-3, amsgrad=True)),
     ("AdamW", dict(lr=0.1, weight_decay=0.1, eps=1e-3)),
-    ("RMSprop", dict(lr=0.1, alpha=0.9, weight_decay=0.1, momentum=0.9, eps=1e-3, centered=True)),
+    (
+        "RMSprop",
+        dict(lr=0.1, alpha=0.9, weight_decay=0.1, momentum=0.9, eps=1e-3, centered=True),
+    ),
     ("RMSprop", dict(lr=0.1, alpha=0.9, eps=1e-3)),
 ]
 
@@ -75,7 +84,10 @@ def test_a_rule_trains_a_stack_of_models_like_each_alone(name, settings):
     group = {**cls([torch.zeros(1)], **settings).param_groups[0]}
     scale = torch.tensor([[1.0], [0.1], [0.0], [3.0]], dtype=torch.float64)
     keyed = {key: group[key] for key in cls.hyperparameters}
-    stacked = {k: v * scale if k in ("lr", "weight_decay", "l1") and v else v for k, v in keyed.items()}
+    stacked = {
+        k: v * scale if k in ("lr", "weight_decay", "l1") and v else v
+        for k, v in keyed.items()
+    }
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(4, 5, generator=generator, dtype=torch.float64)
     grads = torch.randn(20, 4, 5, generator=generator, dtype=torch.float64)
@@ -145,8 +157,17 @@ def test_rejects_a_number_out_of_range(name, argument, label, value):
             getattr(torch.optim, name)([torch.zeros(1)], **settings)
         assert str(ours.value).split(": ")[0] in (
             str(torchs.value).split(": ")[0],
-            str(torchs.value).split(": ")[0].replace("accumulator_value", "accumulator_value value"),
+            str(torchs.value)
+            .split(": ")[0]
+            .replace("accumulator_value", "accumulator_value value"),
         )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rejects_a_default_that_every_group_overrides(name):
+    for package in (lessons, torch.optim):
+        with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+            getattr(package, name)([{"params": [torch.zeros(1)], "lr": 0.1}], lr=-1)
 
 
 @pytest.mark.parametrize("name, argument, label", ARGUMENTS)
@@ -161,7 +182,9 @@ def test_takes_zero(name, argument, label):
     getattr(lessons, name)([torch.zeros(1)], **bad_settings(argument, label, 0))
 
 
-@pytest.mark.parametrize("name, argument", [("Adam", "betas"), ("AdamW", "betas"), ("RMSprop", "alpha")])
+@pytest.mark.parametrize(
+    "name, argument", [("Adam", "betas"), ("AdamW", "betas"), ("RMSprop", "alpha")]
+)
 def test_a_mean_cannot_keep_everything(name, argument):
     for value in [(1.0, 0.9), (0.9, 1.0)] if argument == "betas" else [1.0]:
         with pytest.raises(ValueError, match=r"Invalid .*: 1\.0$"):
@@ -174,21 +197,30 @@ def test_betas_are_two(betas):
         lessons.Adam([torch.zeros(1)], betas=betas)
 
 
-@pytest.mark.parametrize("settings", [dict(nesterov=True), dict(nesterov=True, momentum=0.9, dampening=0.1)])
+@pytest.mark.parametrize(
+    "settings", [dict(nesterov=True), dict(nesterov=True, momentum=0.9, dampening=0.1)]
+)
 def test_nesterov_wants_momentum_without_dampening(settings):
     for cls in (lessons.SGD, torch.optim.SGD):
-        with pytest.raises(ValueError, match="Nesterov momentum requires a momentum and zero dampening"):
+        with pytest.raises(
+            ValueError, match="Nesterov momentum requires a momentum and zero dampening"
+        ):
             cls([torch.zeros(1)], **settings)
 
 
 def test_l1_method_is_one_of_three():
-    with pytest.raises(ValueError, match="Invalid l1_method: 'clip', not one of subgradient, prox, cumulative"):
+    with pytest.raises(
+        ValueError,
+        match="Invalid l1_method: 'clip', not one of subgradient, prox, cumulative",
+    ):
         lessons.SGD([torch.zeros(1)], l1_method="clip")
 
 
 def test_momentum_of_one_only_without_l1():
     lessons.SGD([torch.zeros(1)], momentum=1)
-    with pytest.raises(ValueError, match="Invalid momentum value: 1; with l1 it must be below 1"):
+    with pytest.raises(
+        ValueError, match="Invalid momentum value: 1; with l1 it must be below 1"
+    ):
         lessons.SGD([torch.zeros(1)], momentum=1, l1=0.1)
 
 
@@ -202,8 +234,13 @@ def test_a_tensor_setting_has_one_element():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_torchs(name):
-    ours, theirs = (getattr(package, name)([torch.zeros(1)]).defaults for package in (lessons, torch.optim))
-    assert ours.items() - theirs.items() <= {("l1", 0), ("l1_method", "prox")} | {("differentiable", False)}
+    ours, theirs = (
+        getattr(package, name)([torch.zeros(1)]).defaults
+        for package in (lessons, torch.optim)
+    )
+    assert ours.items() - theirs.items() <= {("l1", 0), ("l1_method", "prox")} | {
+        ("differentiable", False)
+    }
     only_torchs = {"foreach", "fused", "capturable", "differentiable"}
     assert theirs.keys() - ours.keys() <= only_torchs
 
@@ -296,7 +333,9 @@ def test_the_gradient_is_left_as_it_was(name, settings, maximize):
 def test_step_hooks_run_before_and_after(name):
     param, optimizer = one_param(cls=getattr(lessons, name))
     seen = []
-    pre = optimizer.register_step_pre_hook(lambda opt, args, kwargs: seen.append(param.item()))
+    pre = optimizer.register_step_pre_hook(
+        lambda opt, args, kwargs: seen.append(param.item())
+    )
     optimizer.register_step_post_hook(lambda opt, args, kwargs: seen.append(param.item()))
     param.grad = torch.ones_like(param)
     optimizer.step()
@@ -342,12 +381,21 @@ def saved(optimizer) -> dict:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_moves_to_torch_and_back(name, dtype):
     """300 steps of ours, 300 of torch's and 400 of ours again equal 1,000 steps of torch's."""
-    grads, whole = make_grads("cpu", dtype), make(torch.optim, name, make_params(dtype=dtype), **FULL[name])
+    grads, whole = (
+        make_grads("cpu", dtype),
+        make(torch.optim, name, make_params(dtype=dtype), **FULL[name]),
+    )
     train(whole, grads)
     params = make_params(dtype=dtype)
     last = None
-    for package, start, end in [(lessons, 0, 300), (torch.optim, 300, 600), (lessons, 600, STEPS)]:
-        optimizer = make(package, name, params)  # default settings: the checkpoint brings its own
+    for package, start, end in [
+        (lessons, 0, 300),
+        (torch.optim, 300, 600),
+        (lessons, 600, STEPS),
+    ]:
+        optimizer = make(
+            package, name, params
+        )  # default settings: the checkpoint brings its own
         if last is None:
             optimizer = make(package, name, params, **FULL[name])
         else:
@@ -374,7 +422,9 @@ def test_another_optimizers_checkpoint_is_refused(source, target, package):
     if source == target:
         ours.load_state_dict(donor.state_dict())
     else:
-        with pytest.raises(ValueError, match=f"^{target} cannot load another optimizer's state"):
+        with pytest.raises(
+            ValueError, match=f"^{target} cannot load another optimizer's state"
+        ):
             ours.load_state_dict(donor.state_dict())
         assert state_of(ours) == before
 
@@ -386,7 +436,9 @@ def test_torchs_other_optimizers_are_refused(name):
     for target in NAMES:
         ours = getattr(lessons, target)(params)
         before = state_of(ours)
-        with pytest.raises(ValueError, match=f"{target} cannot load another optimizer's state: it lacks"):
+        with pytest.raises(
+            ValueError, match=f"{target} cannot load another optimizer's state: it lacks"
+        ):
             ours.load_state_dict(donor.state_dict())
         assert state_of(ours) == before
 
@@ -396,8 +448,12 @@ def test_decay_stays_where_it_is():
     params = [torch.zeros(1)]
     for one, two in [("Adam", "AdamW"), ("AdamW", "Adam")]:
         for package in (lessons, torch.optim):
-            with pytest.raises(ValueError, match="it decouples or couples the weight decay"):
-                getattr(lessons, two)(params).load_state_dict(getattr(package, one)(params).state_dict())
+            with pytest.raises(
+                ValueError, match="it decouples or couples the weight decay"
+            ):
+                getattr(lessons, two)(params).load_state_dict(
+                    getattr(package, one)(params).state_dict()
+                )
     ours = lessons.AdamW(params)
     ours.load_state_dict(torch.optim.AdamW(params).state_dict())
     assert ours.param_groups[0]["decoupled_weight_decay"] is True
@@ -436,10 +492,16 @@ def test_training_goes_on_from_a_copy(name, settings, how):
     train(whole, grads[:120])
     train(part, grads[:60])
     if how == "checkpoint":
-        again = make(lessons, name, [param for group in part.param_groups for param in group["params"]])
+        again = make(
+            lessons,
+            name,
+            [param for group in part.param_groups for param in group["params"]],
+        )
         again.load_state_dict(saved(part))
     else:
-        again = copy.deepcopy(part) if how == "deepcopy" else pickle.loads(pickle.dumps(part))
+        again = (
+            copy.deepcopy(part) if how == "deepcopy" else pickle.loads(pickle.dumps(part))
+        )
         assert again.param_groups[0]["params"][0] is not part.param_groups[0]["params"][0]
     train(again, grads[60:120])
     for one, two in zip(again.param_groups, whole.param_groups, strict=True):
@@ -462,7 +524,9 @@ def cuda(monkeypatch):
     from a fake tensor raises, and so does mixing it with a real one.
     """
 
-    def copy_(self, source):  # the method, unlike the operation behind it, asks for a torch built with CUDA
+    def copy_(
+        self, source
+    ):  # the method, unlike the operation behind it, asks for a torch built with CUDA
         return torch.ops.aten.copy_(self, source)
 
     monkeypatch.setattr(torch.Tensor, "copy_", copy_)

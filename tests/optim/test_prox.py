@@ -23,8 +23,12 @@ def test_soft_threshold_is_the_proximal_operator(values, threshold, other):
     v = torch.tensor(values, dtype=torch.float64)
     x = soft_threshold_(v.clone(), threshold)
     wanted = torch.where(x == 0, v.clamp(-threshold, threshold), threshold * x.sign())
-    torch.testing.assert_close(v - x, wanted, rtol=0, atol=1e-12)  # values up to 1e3, so rounding up to 1e-13
-    assert (cost(x, v, threshold) <= cost(torch.full_like(v, other), v, threshold) + 1e-8).all()
+    torch.testing.assert_close(
+        v - x, wanted, rtol=0, atol=1e-12
+    )  # values up to 1e3, so rounding up to 1e-13
+    assert (
+        cost(x, v, threshold) <= cost(torch.full_like(v, other), v, threshold) + 1e-8
+    ).all()
 
 
 def cost(x, v, threshold):
@@ -75,7 +79,10 @@ def test_cumulative_penalty_takes_a_due_for_each_model():
 
 @given(st.lists(numbers, min_size=1, max_size=10), st.floats(0, 10))
 def test_cumulative_penalty_never_crosses_zero(moves, rate):
-    param, received = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    param, received = (
+        torch.zeros(1, dtype=torch.float64),
+        torch.zeros(1, dtype=torch.float64),
+    )
     for count, move in enumerate(moves, start=1):
         before = param.add_(move).clone()
         cumulative_penalty_(param, received, count * rate)

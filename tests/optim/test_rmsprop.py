@@ -24,7 +24,9 @@ def test_equals_torch_to_the_last_bit(device, dtype, settings):
 @pytest.mark.parametrize("momentum", [0, 0.9])
 def test_takes_a_tensor_as_learning_rate(device, dtype, momentum):
     lr = torch.tensor(1e-3, dtype=dtype, device=device)
-    compare("RMSprop", device, dtype, dict(weight_decay=0.1), {"lr": lr, "momentum": momentum})
+    compare(
+        "RMSprop", device, dtype, dict(weight_decay=0.1), {"lr": lr, "momentum": momentum}
+    )
 
 
 def first_step(grad, **settings):
@@ -54,8 +56,12 @@ def test_is_adam_without_momentum_and_bias_correction():
     rmsprop = lessons.RMSprop(params[1:], lr=0.1, alpha=0.9, eps=0)
     generator = torch.Generator().manual_seed(0)
     for count in range(1, 101):
-        rmsprop.param_groups[0]["lr"] = 0.1 * (1 - 0.9**count) ** 0.5  # Adam's correction of the second moment
-        params[0].grad = params[1].grad = torch.randn(3, generator=generator, dtype=torch.float64)
+        rmsprop.param_groups[0]["lr"] = (
+            0.1 * (1 - 0.9**count) ** 0.5
+        )  # Adam's correction of the second moment
+        params[0].grad = params[1].grad = torch.randn(
+            3, generator=generator, dtype=torch.float64
+        )
         adam.step()
         rmsprop.step()
     torch.testing.assert_close(*params, rtol=1e-12, atol=1e-13)

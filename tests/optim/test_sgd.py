@@ -44,9 +44,9 @@ def run(weight, grads, **settings):
     optimizer = lessons.SGD([param], **settings)
     seen = []
     for grad in grads:
-        param.grad = torch.as_tensor(grad(param.detach()) if callable(grad) else grad, **DOUBLE).expand_as(
-            param
-        )
+        param.grad = torch.as_tensor(
+            grad(param.detach()) if callable(grad) else grad, **DOUBLE
+        ).expand_as(param)
         optimizer.step()
         seen.append(param.detach().clone())
     return torch.stack(seen)
@@ -65,7 +65,11 @@ def test_nesterov_looks_ahead():
 numbers = st.floats(-100, 100).filter(lambda number: number == 0 or abs(number) > 1e-6)
 
 
-@given(st.lists(numbers, min_size=1, max_size=4), st.lists(numbers, min_size=1, max_size=5), st.floats(0, 1))
+@given(
+    st.lists(numbers, min_size=1, max_size=4),
+    st.lists(numbers, min_size=1, max_size=5),
+    st.floats(0, 1),
+)
 def test_l2_is_decay_with_lambda_over_lr(weight, grads, decay):
     lr = 0.1
     seen = run(weight, grads, lr=lr, weight_decay=decay / lr)[-1]
@@ -84,7 +88,9 @@ def lasso(l1=0.1):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 12))
     y = X[:, :6] @ [2, -1.5, 1, -0.7, 0.4, 0.15] + 0.3 * rng.normal(size=60)
-    optimum = Lasso(alpha=l1, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(X, y).coef_
+    optimum = (
+        Lasso(alpha=l1, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(X, y).coef_
+    )
     return torch.from_numpy(X), torch.from_numpy(y), torch.from_numpy(optimum)
 
 
@@ -144,7 +150,9 @@ def test_elastic_net():
     from sklearn.linear_model import ElasticNet
 
     X, y, _ = lasso()
-    model = ElasticNet(alpha=0.3, l1_ratio=1 / 3, fit_intercept=False, tol=1e-12, max_iter=100_000)
+    model = ElasticNet(
+        alpha=0.3, l1_ratio=1 / 3, fit_intercept=False, tol=1e-12, max_iter=100_000
+    )
     optimum = torch.from_numpy(model.fit(X.numpy(), y.numpy()).coef_)
     w = fit(weight_decay=0.2, momentum=0.9)
     assert torch.equal(w == 0, optimum == 0)
@@ -157,13 +165,18 @@ def test_elastic_net():
 def noisy(l1_method, steps=1500, l1=0.1):
     """Return the weights after steps on one random row of the problem at a time."""
     X, y, optimum = lasso(l1)
-    rows = torch.randint(len(y), (steps,), generator=torch.Generator().manual_seed(0)).tolist()
+    rows = torch.randint(
+        len(y), (steps,), generator=torch.Generator().manual_seed(0)
+    ).tolist()
     grads = [lambda w, row=row: X[row] * (X[row] @ w - y[row]) for row in rows]
     return run([0.0] * len(optimum), grads, lr=0.01, l1=l1, l1_method=l1_method)[-1]
 
 
 def test_cumulative_is_the_sparser_under_noise():
-    zeros = {name: (noisy(name) == 0).sum().item() for name in ("subgradient", "prox", "cumulative")}
+    zeros = {
+        name: (noisy(name) == 0).sum().item()
+        for name in ("subgradient", "prox", "cumulative")
+    }
     assert zeros["subgradient"] == 0
     assert zeros["cumulative"] > zeros["prox"]
 
@@ -201,7 +214,10 @@ def test_cumulative_follows_the_published_procedure(momentum):
 numbers32 = st.floats(-8, 8, width=32)
 
 
-@given(st.lists(numbers32, min_size=3, max_size=3), st.lists(numbers32, min_size=1, max_size=20))
+@given(
+    st.lists(numbers32, min_size=3, max_size=3),
+    st.lists(numbers32, min_size=1, max_size=20),
+)
 def test_prox_is_clipping_at_zero(weight, grads):
     """For plain SGD: subtract lr · l1 · sign(w) after the step, and stop at zero where that would cross it."""
     lr, l1 = 0.125, 0.5
@@ -226,7 +242,9 @@ def test_maximize_leaves_the_penalties_alone(l1_method):
 @pytest.mark.parametrize("l1_method", ["subgradient", "prox", "cumulative"])
 def test_no_penalty_is_plain_sgd(l1_method, momentum):
     grads = [0.3, -2.0, 1.0]
-    seen = run([1.0, -1.0, 0.0], grads, lr=0.1, momentum=momentum, l1=0, l1_method=l1_method)
+    seen = run(
+        [1.0, -1.0, 0.0], grads, lr=0.1, momentum=momentum, l1=0, l1_method=l1_method
+    )
     assert torch.equal(seen, run([1.0, -1.0, 0.0], grads, lr=0.1, momentum=momentum))
 
 

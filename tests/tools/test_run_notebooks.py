@@ -14,7 +14,9 @@ def notebook(tmp_path):
 
     def write(*cells):
         path = tmp_path / "chapter.ipynb"
-        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        content = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+        )
         path.write_text(nbformat.writes(content))
         return path
 
@@ -22,7 +24,9 @@ def notebook(tmp_path):
 
 
 def run(path):
-    return subprocess.run([sys.executable, TOOL, path], cwd=path.parent, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, TOOL, path], cwd=path.parent, capture_output=True, text=True
+    )
 
 
 def test_outputs_are_stored_in_place_and_in_order(notebook):
@@ -40,11 +44,16 @@ def test_outputs_are_stored_in_place_and_in_order(notebook):
     ("cells", "message"),
     [
         (("1 / 1", "1 / 0"), "cell 1 failed: ZeroDivisionError: division by zero"),
-        (("import sys; print('careful', file=sys.stderr)",), "cell 0 wrote to stderr: careful"),
+        (
+            ("import sys; print('careful', file=sys.stderr)",),
+            "cell 0 wrote to stderr: careful",
+        ),
         (("import os; print(os.getcwd())",), "cell 0 printed a path of this machine"),
     ],
 )
-def test_a_chapter_that_fails_keeps_its_old_file_and_names_the_cell(notebook, cells, message):
+def test_a_chapter_that_fails_keeps_its_old_file_and_names_the_cell(
+    notebook, cells, message
+):
     path = notebook(*cells)
     before = path.read_bytes()
     result = run(path)

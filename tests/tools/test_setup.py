@@ -15,7 +15,12 @@ def set_up(tmp_path):
 
     def run(*python, requirements=""):
         (tmp_path / "requirements.txt").write_text(requirements)
-        return subprocess.run(["sh", SETUP, ".venv", *python], cwd=tmp_path, capture_output=True, text=True)
+        return subprocess.run(
+            ["sh", SETUP, ".venv", *python],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
 
     return run
 
@@ -36,13 +41,19 @@ def assert_failed_with(result, tmp_path, message):
 
 def test_no_such_python(set_up, tmp_path):
     assert_failed_with(
-        set_up("python-gone"), tmp_path, "there is no 'python-gone'; install Python 3.11 or newer."
+        set_up("python-gone"),
+        tmp_path,
+        "there is no 'python-gone'; install Python 3.11 or newer.",
     )
 
 
 def test_a_python_too_old(set_up, tmp_path):
-    python = fake_python(tmp_path, '[ "$1" = --version ] && echo Python 3.9.2 && exit 0; exit 1')
-    assert_failed_with(set_up(python), tmp_path, "is Python 3.9.2; Python 3.11 or newer is needed.")
+    python = fake_python(
+        tmp_path, '[ "$1" = --version ] && echo Python 3.9.2 && exit 0; exit 1'
+    )
+    assert_failed_with(
+        set_up(python), tmp_path, "is Python 3.9.2; Python 3.11 or newer is needed."
+    )
 
 
 def test_a_python_without_venv(set_up, tmp_path):

@@ -2,7 +2,15 @@
 
 import torch
 
-from lessons.optim.base import Optimizer, add, add_quotient_, add_square_, check_number, new_step, next_step
+from lessons.optim.base import (
+    Optimizer,
+    add,
+    add_quotient_,
+    add_square_,
+    check_number,
+    new_step,
+    next_step,
+)
 
 
 def adagrad(param, grad, state, *, lr, lr_decay, weight_decay, eps):
@@ -71,4 +79,7 @@ class Adagrad(Optimizer):
 
     @staticmethod
     def init_state(param, group):
-        return {"step": new_step(), "sum": torch.full_like(param, group["initial_accumulator_value"])}
+        return {
+            "step": new_step(),
+            "sum": torch.full_like(param, group["initial_accumulator_value"]),
+        }

@@ -14,7 +14,9 @@ from lessons.optim.base import (
 )
 
 
-def adam(param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay):
+def adam(
+    param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay
+):
     """Update ``param`` in place by one step of Adam or AdamW.
 
     State: ``step`` (a count); ``exp_avg``, ``exp_avg_sq`` and for AMSGrad ``max_exp_avg_sq``, each like
@@ -28,11 +30,12 @@ def adam(param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled
         if decoupled_weight_decay:
             param.mul_(1 - lr * weight_decay)  # AdamW: shrink the weight itself
         else:
-            grad = add(grad, param, weight_decay)  # Adam: L2 joins the gradient, before the moments
+            grad = add(grad, param, weight_decay)  # Adam: L2 joins the gradient
     m = state["exp_avg"].lerp_(grad, 1 - beta1)
     v = add_square_(state["exp_avg_sq"].mul_(beta2), grad, 1 - beta2)
     if amsgrad:
-        v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
+        largest = state["max_exp_avg_sq"]
+        v = torch.maximum(largest, v, out=largest)
     root = v.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
     add_quotient_(param, m, root, -(lr / (1 - beta1**step)))
 
@@ -89,7 +92,12 @@ class Adam(Optimizer):
         if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
             raise ValueError(f"betas must be a pair of numbers, but got {group['betas']!r}")
         for index, beta in enumerate(group["betas"]):
-            check_number(f"betas[{index}]", beta, below=1, label=f"beta parameter at index {index}")
+            check_number(
+                f"betas[{index}]",
+                beta,
+                below=1,
+                label=f"beta parameter at index {index}",
+            )
         check_number("weight_decay", group["weight_decay"])
 
     @staticmethod
@@ -125,7 +133,14 @@ class AdamW(Adam):
         maximize=False,
     ):
         super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
         )
 
     def __setstate__(self, state):

@@ -68,7 +68,9 @@ def next_step(state: dict) -> float:
 # --- checks -------------------------------------------------------------------------------------
 
 
-def check_number(name: str, value, *, below: float = math.inf, label: str | None = None) -> None:
+def check_number(
+    name: str, value, *, below: float = math.inf, label: str | None = None
+) -> None:
     """Raise unless 0 ≤ value < below, in the words that torch.optim uses.
 
     Args:
@@ -88,7 +90,9 @@ def check_number(name: str, value, *, below: float = math.inf, label: str | None
     else:
         number = value
     if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise TypeError(f"{name} must be a number, but got {type(value).__name__}: {value!r}")
+        raise TypeError(
+            f"{name} must be a number, but got {type(value).__name__}: {value!r}"
+        )
     if not 0 <= number < below:  # NaN fails every comparison
         raise ValueError(f"Invalid {label or f'{name} value'}: {value}")
 
@@ -141,12 +145,24 @@ class Optimizer(torch.optim.Optimizer):
             ValueError: the checkpoint is another optimizer's: a group lacks one of this one's settings, or its
                 weight decay stands in the other place (Adam and AdamW). Nothing was changed then.
         """
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):  # torch counts
-            missing = [name for name in self.hyperparameters if name not in saved and name not in OPTIONAL]
+        for group, saved in zip(
+            self.param_groups, state_dict["param_groups"], strict=False
+        ):  # torch counts
+            missing = [
+                name
+                for name in self.hyperparameters
+                if name not in saved and name not in OPTIONAL
+            ]
             place = group.get("decoupled_weight_decay")
             if missing or saved.get("decoupled_weight_decay", place) != place:
-                reason = f"lacks {', '.join(missing)}" if missing else "decouples or couples the weight decay"
-                raise ValueError(f"{type(self).__name__} cannot load another optimizer's state: it {reason}")
+                reason = (
+                    f"lacks {', '.join(missing)}"
+                    if missing
+                    else "decouples or couples the weight decay"
+                )
+                raise ValueError(
+                    f"{type(self).__name__} cannot load another optimizer's state: it {reason}"
+                )
         super().load_state_dict(state_dict)
 
     @torch.no_grad()
@@ -167,7 +183,9 @@ class Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             settings = {name: group[name] for name in self.hyperparameters}
             for param in group["params"]:
-                if param.grad is None:  # None means "not part of this step"; a zero gradient is
+                if (
+                    param.grad is None
+                ):  # None means "not part of this step"; a zero gradient is
                     continue
                 state = self.state[param]
                 if not state:

@@ -9,7 +9,9 @@ from lessons.optim.prox import cumulative_penalty_, soft_threshold_
 L1_METHODS = ("subgradient", "prox", "cumulative")
 
 
-def sgd(param, grad, state, *, lr, momentum, dampening, weight_decay, nesterov, l1, l1_method):
+def sgd(
+    param, grad, state, *, lr, momentum, dampening, weight_decay, nesterov, l1, l1_method
+):
     """Update ``param`` in place by one step of SGD.
 
     State: ``momentum_buffer`` (like ``param``), from the first step with momentum on;
@@ -19,10 +21,10 @@ def sgd(param, grad, state, *, lr, momentum, dampening, weight_decay, nesterov, 
     """
     grad = add(grad, param, weight_decay)  # L2: the penalty's gradient, λ·w
     if l1_method == "subgradient" and not is_zero(l1):
-        grad = add(grad, param.sign(), l1)  # what adding l1·‖w‖₁ to the loss does
+        grad = add(grad, param.sign(), l1)  # as l1·‖w‖₁ in the loss does
     if not is_zero(momentum):
         if state.get("momentum_buffer") is None:
-            state["momentum_buffer"] = grad.detach().clone()  # dampening skips the first step
+            state["momentum_buffer"] = grad.detach().clone()  # without dampening
         else:
             add_(state["momentum_buffer"].mul_(momentum), grad, 1 - dampening)
         buffer = state["momentum_buffer"]
@@ -107,9 +109,13 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         if group["l1_method"] not in L1_METHODS:
-            raise ValueError(f"Invalid l1_method: {group['l1_method']!r}, not one of {', '.join(L1_METHODS)}")
+            raise ValueError(
+                f"Invalid l1_method: {group['l1_method']!r}, not one of {', '.join(L1_METHODS)}"
+            )
         if group["l1"] > 0 and group["momentum"] >= 1:
-            raise ValueError(f"Invalid momentum value: {group['momentum']}; with l1 it must be below 1")
+            raise ValueError(
+                f"Invalid momentum value: {group['momentum']}; with l1 it must be below 1"
+            )
 
     @staticmethod
     def init_state(param, group):
