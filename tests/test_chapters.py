@@ -56,9 +56,7 @@ def test_no_output_is_an_error_a_warning_or_a_path(chapter):
         for output in cell.outputs:
             assert output.output_type != "error"
             assert output.get("name") != "stderr"
-            text = output.get("text", "") or output.get("data", {}).get(
-                "text/plain", ""
-            )
+            text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
             assert not re.search(
                 r"/(home|root|Users|work|tmp)/| at 0x[0-9a-f]+|site-packages", text
             ), text

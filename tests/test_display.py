@@ -22,16 +22,13 @@ def test_source_of_a_function_without_docstring_is_whole():
 def test_a_table_is_markdown_in_a_notebook_and_text_elsewhere():
     shown = table([["a", 1], ["b", 2.5]], ["name", "value"])
     assert (
-        shown._repr_markdown_()
-        == "| name | value |\n|:---|---:|\n| a | 1 |\n| b | 2.5 |"
+        shown._repr_markdown_() == "| name | value |\n|:---|---:|\n| a | 1 |\n| b | 2.5 |"
     )
     assert repr(shown) == shown
 
 
 def test_a_row_of_another_length_is_refused():
-    with pytest.raises(
-        ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"
-    ):
+    with pytest.raises(ValueError, match=r"row \['b'\] has 1 cells, but the header has 2"):
         table([["a", 1], ["b"]], ["name", "value"])
 
 

@@ -62,9 +62,7 @@ def test_a_heatmap_of_the_wrong_shape_is_refused():
 
 def test_a_band_spans_the_runs_around_their_mean():
     _, ax = plots.figure()
-    plots.band(
-        ax, [0, 1], np.array([[0.0, 2.0], [4.0, 4.0]]), label="runs", color="black"
-    )
+    plots.band(ax, [0, 1], np.array([[0.0, 2.0], [4.0, 4.0]]), label="runs", color="black")
     assert ax.lines[0].get_ydata().tolist() == [2.0, 3.0]
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0.0, 4.0)

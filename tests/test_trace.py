@@ -24,15 +24,19 @@ SETTINGS = [
     ("RMSprop", dict(alpha=0.9, centered=True, eps=1e-3)),
 ]
 CASES = [
-    (package, name, {"lr": 0.1, "weight_decay": weight_decay, "maximize": maximize, **settings})
-    for package, (name, settings), weight_decay, maximize in itertools.product(
+    (package, name, dict(lr=0.1, weight_decay=decay, maximize=maximize, **settings))
+    for package, (name, settings), decay, maximize in itertools.product(
         PACKAGES, SETTINGS, [0, 0.3], [False, True]
     )
 ]
 CASES += [
     (lessons, "SGD", dict(lr=0.1, weight_decay=0.1, l1=0.2, l1_method=method, **momentum))
     for method in ("subgradient", "prox", "cumulative")
-    for momentum in [dict(), dict(momentum=0.5, dampening=0.2), dict(momentum=0.5, nesterov=True)]
+    for momentum in [
+        {},
+        dict(momentum=0.5, dampening=0.2),
+        dict(momentum=0.5, nesterov=True),
+    ]
 ]
 
 
@@ -53,7 +57,8 @@ def record(package, name, settings, steps=30, shape=(4,)):
 def test_the_terms_add_up(package, name, settings):
     trace, grads = record(package, name, settings)
     before, after = trace["before"], trace["after"]
-    assert before.shape == (30, 4) and torch.equal(before[1:], after[:-1]) and (before != after).all(1).any()
+    assert before.shape == (30, 4) and torch.equal(before[1:], after[:-1])
+    assert (before != after).all(1).any()
     total = before + trace["update"] + trace["decay"] + trace["l1"]
     torch.testing.assert_close(total, after, rtol=1e-13, atol=1e-13)
     assert torch.equal(trace["grad"], grads)
@@ -129,14 +134,18 @@ def test_several_parameters_by_name_and_place(package):
     model = torch.nn.Linear(3, 2)
     named = list(model.named_parameters())
     optimizer = package.AdamW(
-        [{"params": named[:1], "weight_decay": 0.5}, {"params": named[1:], "weight_decay": 0}]
+        [
+            {"params": named[:1], "weight_decay": 0.5},
+            {"params": named[1:], "weight_decay": 0},
+        ]
     )
     with Trace(optimizer) as trace:
         for step in range(4):
             model.weight.grad = torch.ones_like(model.weight)
             model.bias.grad = torch.ones_like(model.bias) if step != 1 else None
             optimizer.step()
-    assert trace["exp_avg", "weight"].shape == (4, 2, 3) and trace["exp_avg", "bias"].shape == (3, 2)
+    assert trace["exp_avg", "weight"].shape == (4, 2, 3)
+    assert trace["exp_avg", "bias"].shape == (3, 2)  # it had no gradient at one step
     assert torch.equal(trace["exp_avg", "weight"], trace["exp_avg", 0])
     assert trace["decay", "weight"].all() and not trace["decay", 1].any()
     for which in [(), ("scale",), (2,)]:
@@ -147,7 +156,7 @@ def test_several_parameters_by_name_and_place(package):
 def test_an_unknown_variable():
     trace, _ = record(lessons, "Adam", dict())
     with pytest.raises(
-        KeyError, match=r"'max_exp_avg_sq' is not in every step .* has: before, after, grad, step, exp"
+        KeyError, match=r"'max_exp_avg_sq' is not in every .*: before, after, grad"
     ):
         trace["max_exp_avg_sq"]
     with pytest.raises(KeyError, match="nothing yet"):
@@ -159,9 +168,7 @@ def test_an_unknown_optimizer():
         pass
 
     for optimizer in (torch.optim.NAdam([torch.zeros(1)]), Mine([torch.zeros(1)]), None):
-        with pytest.raises(
-            TypeError, match=r"Trace knows Adagrad, Adam, AdamW, RMSprop, SGD, .* but got <class"
-        ):
+        with pytest.raises(TypeError, match=r"Trace knows SGD, Adagrad, .* not <class"):
             Trace(optimizer)
 
 
@@ -177,10 +184,12 @@ def test_the_trace_is_a_copy_and_ends_with_the_block():
         else:
             optimizer.step()
     assert trace["step"].tolist() == [2.0, 4.0]
-    assert not trace["before"].requires_grad and trace["before"][0, 0] != trace["before"][1, 0]
+    assert not trace["before"].requires_grad
+    assert trace["before"][0, 0] != trace["before"][1, 0]
     with pytest.raises(RuntimeError, match="stop"), trace:
         raise RuntimeError("stop")
-    assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
 
 
 @pytest.mark.parametrize("package, name, settings", CASES)
@@ -201,4 +210,5 @@ def test_keeps_to_the_device_and_type(device, dtype):
         param.grad = torch.ones_like(param)
         optimizer.step()
     for name in ("before", "exp_avg", "rate", "decay", "l1"):
-        assert trace[name].device == param.device and trace[name].dtype == dtype and trace[name].shape == (1, 2)
+        assert trace[name].device == param.device and trace[name].dtype == dtype
+        assert trace[name].shape == (1, 2)

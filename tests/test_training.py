@@ -28,9 +28,7 @@ def devices(monkeypatch):
         (("cuda",), torch.float64, "cuda"),
     ],
 )
-def test_the_best_device_that_can_hold_the_numbers_is_chosen(
-    devices, names, dtype, chosen
-):
+def test_the_best_device_that_can_hold_the_numbers_is_chosen(devices, names, dtype, chosen):
     devices(*names)
     assert default_device(dtype) == torch.device(chosen)
 
@@ -108,7 +106,5 @@ def test_a_batch_that_cannot_be_drawn_is_refused_before_anything_moves(batch_siz
     model, x, y = problem()
     before = model.weight.clone()
     with pytest.raises(ValueError, match=f"40 .*examples, but got {batch_size}"):
-        train(
-            model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size
-        )
+        train(model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size)
     assert torch.equal(model.weight, before)

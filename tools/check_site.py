@@ -40,9 +40,7 @@ class Page(HTMLParser):
             self.links.append(attributes["href"])
         if tag == "img" and not attributes.get("alt", "").strip():
             self.problems.append(f"an image without alt text: {attributes.get('src')}")
-        if tag == "img" and attributes.get("alt", "").startswith(
-            ("../_images", "_images")
-        ):
+        if tag == "img" and attributes.get("alt", "").startswith(("../_images", "_images")):
             self.problems.append(
                 f"an image whose alt text is its file name: {attributes.get('src')}"
             )
@@ -90,9 +88,7 @@ def problems_of(site: Path) -> list[str]:
                 and target in pages
                 and unquote(parts.fragment) not in pages[target].ids
             ):
-                found.append(
-                    f"{name}: links to {address}, but that page has no such place"
-                )
+                found.append(f"{name}: links to {address}, but that page has no such place")
     return found
 
 

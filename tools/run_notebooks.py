@@ -26,9 +26,7 @@ def check_outputs(notebook) -> None:
     here = os.fspath(Path.cwd())
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
-            text = output.get("text", "") or output.get("data", {}).get(
-                "text/plain", ""
-            )
+            text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
             if output.get("name") == "stderr":
                 raise Unfit(f"cell {number} wrote to stderr: {text.strip()[:200]}")
             if here in text or os.fspath(Path.home()) + os.sep in text:

@@ -66,9 +66,7 @@ def style(name: str, *, marker: bool = False) -> dict:
     """
     if name not in STYLES:
         raise ValueError(f"no style for {name!r}; there are {', '.join(STYLES)}")
-    return {
-        key: value for key, value in STYLES[name].items() if marker or key != "marker"
-    }
+    return {key: value for key, value in STYLES[name].items() if marker or key != "marker"}
 
 
 def band(ax: Axes, x: Sequence, runs: np.ndarray, *, label: str, **line) -> None:

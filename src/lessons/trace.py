@@ -40,8 +40,10 @@ class Trace:
 
     def __init__(self, optimizer: torch.optim.Optimizer):
         if type(optimizer) not in TERMS:
-            known = ", ".join(sorted({cls.__name__ for cls in TERMS}))
-            raise TypeError(f"Trace knows {known}, of lessons and torch.optim, but got {type(optimizer)!r}")
+            known = ", ".join(FORMULAS)
+            raise TypeError(
+                f"Trace knows {known}, and torch's of these, not {type(optimizer)!r}"
+            )
         self.optimizer, self.rows, self._hooks, self._before = optimizer, {}, [], []
 
     def __enter__(self):
@@ -66,26 +68,35 @@ class Trace:
             KeyError: there is no such parameter, or the variable was not recorded at every step.
         """
         name, which = key if isinstance(key, tuple) else (key, None)
-        names = [name for group in self.optimizer.param_groups for name in group.get("param_names", ())]
-        places = {place: place for place in range(len(self._params()))} | {n: i for i, n in enumerate(names)}
-        if which is None and len(self._params()) == 1:
+        places = {place: place for place in range(len(self._params()))}
+        if which is None and len(places) == 1:
             which = 0
+        names = [
+            n for group in self.optimizer.param_groups for n in group.get("param_names", ())
+        ]
+        places |= {n: place for place, n in enumerate(names)}
         if which not in places:
-            raise KeyError(f"Which parameter? Got {which!r}, not one of {', '.join(map(str, places))}")
+            known = ", ".join(map(str, places))
+            raise KeyError(f"Which parameter? Got {which!r}, not one of {known}")
         rows = self.rows.get(places[which], [])
-        if not all(name in row for row in rows) or not rows:
+        if not rows or not all(name in row for row in rows):
             known = ", ".join(rows[-1]) if rows else "nothing yet"
-            raise KeyError(f"{name!r} is not in every step of parameter {which!r}, which has: {known}")
+            raise KeyError(f"{name!r} is not in every step of parameter {which!r}: {known}")
         return torch.stack([row[name] for row in rows])
 
     def _params(self) -> list:
         """Return pairs of a parameter and its group, in the order of the groups."""
-        return [(param, group) for group in self.optimizer.param_groups for param in group["params"]]
+        return [
+            (param, group)
+            for group in self.optimizer.param_groups
+            for param in group["params"]
+        ]
 
     def _remember(self, optimizer, args, kwargs):
-        states = [optimizer.state.get(param, {}) for param, _ in self._params()]
-        received = [state["l1_received"].clone() if "l1_received" in state else 0 for state in states]
-        self._before = [(p.detach().clone(), r) for (p, _), r in zip(self._params(), received, strict=True)]
+        self._before = []
+        for param, _ in self._params():
+            received = optimizer.state.get(param, {}).get("l1_received", torch.zeros(()))
+            self._before.append((param.detach().clone(), received.clone()))
 
     @torch.no_grad()
     def _record(self, optimizer, args, kwargs):
@@ -94,55 +105,63 @@ class Trace:
                 continue
             (before, received), state = self._before[place], optimizer.state.get(param, {})
             grad = -param.grad if group["maximize"] else param.grad
-            terms = TERMS[type(optimizer)](before, grad, state, received, **group)
-            row = {"before": before, "after": param, "grad": param.grad, **state, "decay": 0, "l1": 0, **terms}
-            like = dict(dtype=before.dtype, device=before.device)
-            shaped = {name: torch.as_tensor(value, **like).expand_as(before) for name, value in row.items()}
-            if "step" in state:  # one count for the whole parameter
-                shaped["step"] = state["step"]
-            self.rows.setdefault(place, []).append({name: value.clone() for name, value in shaped.items()})
+            row = {"before": before, "after": param, "grad": param.grad, **state}
+            row |= {"decay": 0, "l1": 0}
+            row |= TERMS[type(optimizer)](before, grad, state, group, received.to(before))
+            for name, value in row.items():
+                if name != "step":  # one count for the whole parameter
+                    value = torch.as_tensor(value, dtype=before.dtype, device=before.device)
+                    value = value.expand_as(before)
+                row[name] = value.clone()
+            self.rows.setdefault(place, []).append(row)
 
 
 # --- one function a rule: its terms, from the weight before the step and the state after it ---------
 
 
-def _sgd(w, grad, state, received, *, lr, momentum, dampening, weight_decay, nesterov, l1=0, l1_method="", **_):
-    coupled = l1 if l1_method == "subgradient" else 0
-    total = grad + weight_decay * w + coupled * w.sign()
+def _sgd(w, grad, state, group, received):
+    lr, momentum, l1 = group["lr"], group["momentum"], group.get("l1", 0)
+    method = l1 and group["l1_method"]
+    total = grad + group["weight_decay"] * w
+    if method == "subgradient":
+        total = total + l1 * w.sign()
     buffer = state["momentum_buffer"] if momentum else total
-    update = -lr * (total + momentum * buffer if momentum and nesterov else buffer)
+    update = -lr * (total + momentum * buffer if group["nesterov"] else buffer)
     terms = dict(total_grad=total, rate=lr, update=update)
-    if l1 and l1_method == "prox":
-        threshold = lr * l1 * ((1 - dampening) / (1 - momentum) if momentum else 1)
-        terms["l1"] = -(w + update).clamp(-threshold, threshold)
-    elif l1 and l1_method == "cumulative":
+    if method == "prox":
+        scale = (1 - group["dampening"]) / (1 - momentum) if momentum else 1
+        terms["l1"] = -(w + update).clamp(-lr * l1 * scale, lr * l1 * scale)
+    elif method == "cumulative":
         terms["l1"] = state["l1_received"] - received
     return terms
 
 
-def _adagrad(w, grad, state, received, *, lr, lr_decay, weight_decay, eps, **_):
-    total = grad + weight_decay * w
-    rate = lr / (1 + (state["step"].item() - 1) * lr_decay) / (state["sum"].sqrt() + eps)
+def _adagrad(w, grad, state, group, received):
+    total = grad + group["weight_decay"] * w
+    lr = group["lr"] / (1 + (state["step"].item() - 1) * group["lr_decay"])
+    rate = lr / (state["sum"].sqrt() + group["eps"])
     return dict(total_grad=total, rate=rate, update=-rate * total)
 
 
-def _rmsprop(w, grad, state, received, *, lr, eps, weight_decay, momentum, centered, **_):
-    total = grad + weight_decay * w
-    variance = state["square_avg"] - state["grad_avg"] ** 2 if centered else state["square_avg"]
-    rate = lr / (variance.sqrt() + eps)
-    update = -lr * state["momentum_buffer"] if momentum else -rate * total
+def _rmsprop(w, grad, state, group, received):
+    total = grad + group["weight_decay"] * w
+    mean = state["grad_avg"] if group["centered"] else 0
+    rate = group["lr"] / ((state["square_avg"] - mean**2).sqrt() + group["eps"])
+    update = -group["lr"] * state["momentum_buffer"] if group["momentum"] else -rate * total
     return dict(total_grad=total, rate=rate, update=update)
 
 
-def _adam(w, grad, state, received, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay, **_):
-    step = state["step"].item()
-    total = grad if decoupled_weight_decay else grad + weight_decay * w
-    m = state["exp_avg"] / (1 - betas[0] ** step)
-    v = state["max_exp_avg_sq" if amsgrad else "exp_avg_sq"] / (1 - betas[1] ** step)
-    rate = lr / (v.sqrt() + eps)
-    decay = -lr * weight_decay * w if decoupled_weight_decay else 0
-    return dict(total_grad=total, exp_avg_hat=m, exp_avg_sq_hat=v, rate=rate, update=-rate * m, decay=decay)
+def _adam(w, grad, state, group, received):
+    step, (beta1, beta2) = state["step"].item(), group["betas"]
+    penalty = group["weight_decay"] * w
+    m = state["exp_avg"] / (1 - beta1**step)
+    v = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"] / (1 - beta2**step)
+    rate = group["lr"] / (v.sqrt() + group["eps"])
+    terms = dict(exp_avg_hat=m, exp_avg_sq_hat=v, rate=rate, update=-rate * m)
+    if group["decoupled_weight_decay"]:
+        return terms | dict(total_grad=grad, decay=-group["lr"] * penalty)
+    return terms | dict(total_grad=grad + penalty)
 
 
-FORMULAS = {"SGD": _sgd, "Adagrad": _adagrad, "Adam": _adam, "AdamW": _adam, "RMSprop": _rmsprop}
-TERMS = {getattr(package, name): terms for package in (optim, torch.optim) for name, terms in FORMULAS.items()}
+FORMULAS = dict(SGD=_sgd, Adagrad=_adagrad, Adam=_adam, AdamW=_adam, RMSprop=_rmsprop)
+TERMS = {getattr(p, name): f for p in (optim, torch.optim) for name, f in FORMULAS.items()}

@@ -216,12 +216,13 @@ def test_l1_method_is_one_of_three():
         lessons.SGD([torch.zeros(1)], l1_method="clip")
 
 
-def test_momentum_of_one_only_without_l1():
-    lessons.SGD([torch.zeros(1)], momentum=1)
+@pytest.mark.parametrize("settings", [dict(momentum=1), dict(momentum=0.9, dampening=1.1)])
+def test_settings_under_which_an_l1_penalty_has_no_size(settings):
+    lessons.SGD([torch.zeros(1)], **settings)
     with pytest.raises(
-        ValueError, match="Invalid momentum value: 1; with l1 it must be below 1"
+        ValueError, match="l1 wants momentum below 1 and dampening of at most 1, but got"
     ):
-        lessons.SGD([torch.zeros(1)], momentum=1, l1=0.1)
+        lessons.SGD([torch.zeros(1)], l1=0.1, **settings)
 
 
 def test_a_tensor_setting_has_one_element():
@@ -437,7 +438,7 @@ def test_torchs_other_optimizers_are_refused(name):
         ours = getattr(lessons, target)(params)
         before = state_of(ours)
         with pytest.raises(
-            ValueError, match=f"{target} cannot load another optimizer's state: it lacks"
+            ValueError, match=f"{target} cannot load another optimizer's state: it has no "
         ):
             ours.load_state_dict(donor.state_dict())
         assert state_of(ours) == before
@@ -449,7 +450,8 @@ def test_decay_stays_where_it_is():
     for one, two in [("Adam", "AdamW"), ("AdamW", "Adam")]:
         for package in (lessons, torch.optim):
             with pytest.raises(
-                ValueError, match="it decouples or couples the weight decay"
+                ValueError,
+                match="cannot load another optimizer's state: its decoupled_weight_decay is",
             ):
                 getattr(lessons, two)(params).load_state_dict(
                     getattr(package, one)(params).state_dict()

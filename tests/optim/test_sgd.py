@@ -114,6 +114,7 @@ def fit(steps=1000, l1=0.1, maximize=False, **settings):
 
 MOMENTA = [
     dict(),
+    dict(dampening=0.5),  # without momentum it does nothing
     dict(momentum=0.9),
     dict(momentum=0.9, nesterov=True),
     dict(momentum=0.8, dampening=0.3),
@@ -191,7 +192,7 @@ def apply_penalty(w, q, u):
     return w, q + (w - z)
 
 
-@pytest.mark.parametrize("momentum", MOMENTA[:4], ids=show)
+@pytest.mark.parametrize("momentum", MOMENTA[:5], ids=show)
 def test_cumulative_follows_the_published_procedure(momentum):
     generator = torch.Generator().manual_seed(0)
     grads = torch.randn(200, 5, generator=generator, **DOUBLE)
@@ -201,7 +202,9 @@ def test_cumulative_follows_the_published_procedure(momentum):
     # Plain SGD's gradient steps do not depend on the weights here, so its differences serve each weight.
     plain = run(start, list(grads), **settings)
     moves = torch.diff(plain, dim=0, prepend=torch.tensor([start], **DOUBLE))
-    rate = 0.1 * l1 * (1 - momentum.get("dampening", 0)) / (1 - momentum.get("momentum", 0))
+    rate = 0.1 * l1
+    if "momentum" in momentum:
+        rate *= (1 - momentum.get("dampening", 0)) / (1 - momentum["momentum"])
     for i, w in enumerate(start):
         q = u = 0.0
         for t, move in enumerate(moves[:, i].tolist()):

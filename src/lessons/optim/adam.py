@@ -61,6 +61,7 @@ class Adam(Optimizer):
     """
 
     rule = staticmethod(adam)
+    not_in_torch = ("decoupled_weight_decay",)  # older ones lack it
 
     def __init__(
         self,
@@ -142,8 +143,3 @@ class AdamW(Adam):
             maximize=maximize,
             decoupled_weight_decay=True,
         )
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for group in self.param_groups:  # an Adam's checkpoint makes this no Adam
-            group["decoupled_weight_decay"] = True

@@ -99,9 +99,6 @@ def check_number(
 
 # --- the loop around a rule ---------------------------------------------------------------------
 
-# Settings that a checkpoint of torch's class of the same name may lack.
-OPTIONAL = ("l1", "l1_method", "decoupled_weight_decay")
-
 
 class Optimizer(torch.optim.Optimizer):
     """A ``torch.optim.Optimizer`` that applies one rule to every parameter with a gradient.
@@ -112,6 +109,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     rule = None
+    not_in_torch = ()  # settings that a checkpoint of torch's class of the same name may lack
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -141,29 +139,32 @@ class Optimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict) -> None:
         """Load a checkpoint of this class, or of torch's class of the same name.
 
+        A setting that torch does not have, such as ``l1``, stays as it is when the checkpoint lacks it.
+
         Raises:
             ValueError: the checkpoint is another optimizer's: a group lacks one of this one's settings, or its
                 weight decay stands in the other place (Adam and AdamW). Nothing was changed then.
         """
-        for group, saved in zip(
-            self.param_groups, state_dict["param_groups"], strict=False
-        ):  # torch counts
-            missing = [
-                name
-                for name in self.hyperparameters
-                if name not in saved and name not in OPTIONAL
+        groups = state_dict["param_groups"]
+        if len(groups) == len(self.param_groups):  # if not, torch says so
+            own = [
+                {name: group[name] for name in self.not_in_torch}
+                for group in self.param_groups
             ]
-            place = group.get("decoupled_weight_decay")
-            if missing or saved.get("decoupled_weight_decay", place) != place:
-                reason = (
-                    f"lacks {', '.join(missing)}"
-                    if missing
-                    else "decouples or couples the weight decay"
-                )
-                raise ValueError(
-                    f"{type(self).__name__} cannot load another optimizer's state: it {reason}"
-                )
-        super().load_state_dict(state_dict)
+            groups = [{**kept, **saved} for kept, saved in zip(own, groups, strict=True)]
+            for group, saved in zip(self.param_groups, groups, strict=True):
+                missing = [name for name in self.hyperparameters if name not in saved]
+                if missing:
+                    self._refuse(f"it has no {', '.join(missing)}")
+                place = "decoupled_weight_decay"
+                if group.get(place) != saved.get(place):
+                    self._refuse(f"its {place} is {saved[place]}")
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
+    def _refuse(self, reason: str):
+        raise ValueError(
+            f"{type(self).__name__} cannot load another optimizer's state: {reason}"
+        )
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -183,9 +184,7 @@ class Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             settings = {name: group[name] for name in self.hyperparameters}
             for param in group["params"]:
-                if (
-                    param.grad is None
-                ):  # None means "not part of this step"; a zero gradient is
+                if param.grad is None:  # no part of this step; a gradient of zero is one
                     continue
                 state = self.state[param]
                 if not state:

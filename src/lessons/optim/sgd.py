@@ -31,13 +31,18 @@ def sgd(
         grad = add(grad, buffer, momentum) if nesterov else buffer
     add_(param, grad, -lr)
     if l1_method != "subgradient" and not is_zero(l1):
-        shrink_(param, state, lr * l1 * (1 - dampening) / (1 - momentum), l1_method)
+        amount = lr * l1
+        if not is_zero(
+            momentum
+        ):  # it lengthens lasting gradients; the penalty has to keep up
+            amount = amount * (1 - dampening) / (1 - momentum)
+        shrink_(param, state, amount, l1_method)
 
 
 def shrink_(param: Tensor, state: dict, amount, l1_method: str) -> None:
     """Apply the L1 penalty after the gradient step, by ``amount`` in the weights' units.
 
-    Momentum lets a lasting gradient g move the weight by lr · g · (1 − dampening) / (1 − momentum) a step.
+    With momentum, a lasting gradient g moves the weight by lr · g · (1 − dampening) / (1 − momentum) a step.
     The rule scales the penalty alike: then the two balance where loss + l1 · ‖w‖₁ is least.
     """
     if l1_method == "prox":
@@ -73,6 +78,7 @@ class SGD(Optimizer):
     """
 
     rule = staticmethod(sgd)
+    not_in_torch = ("l1", "l1_method")
 
     def __init__(
         self,
@@ -112,17 +118,12 @@ class SGD(Optimizer):
             raise ValueError(
                 f"Invalid l1_method: {group['l1_method']!r}, not one of {', '.join(L1_METHODS)}"
             )
-        if group["l1"] > 0 and group["momentum"] >= 1:
+        if group["l1"] > 0 and (group["momentum"] >= 1 or group["dampening"] > 1):
             raise ValueError(
-                f"Invalid momentum value: {group['momentum']}; with l1 it must be below 1"
+                f"l1 wants momentum below 1 and dampening of at most 1, "
+                f"but got {group['momentum']} and {group['dampening']}"
             )
 
     @staticmethod
     def init_state(param, group):
         return {}
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for group in self.param_groups:  # a checkpoint of torch.optim.SGD knows no L1
-            group.setdefault("l1", 0)
-            group.setdefault("l1_method", "prox")
