@@ -36,7 +36,8 @@ Task: 300 training images with 30 % wrong labels, 500 for validation, 997 for th
 Training: {TRAINING["steps"]} steps, batch {TRAINING["batch_size"]}, cosine schedule, float32.
 Protocol: lr and weight_decay with the best mean validation accuracy over seeds {TUNING_SEEDS}, then one
   run each on the fresh seeds {TEST_SEEDS}, which the rows below give.
-Grid: lr logspace(-3.5, 0.5, 9); weight_decay logspace(-5, 0.5, 23) for Adam+L2, logspace(-2, 1.67, 13) for AdamW.
+Grid: lr logspace(-3.5, 0.5, 9); weight_decay logspace(-5, 0.5, 23) for Adam+L2 and
+  logspace(-2, 1.67, 13) for AdamW.
 edges: the axes on whose end the best cell lies (empty: it is interior). tuning_accuracy: that cell's mean.
 Versions: Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}."""
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lessons import SGD, Adagrad, Adam, AdamW, RMSprop
-from lessons.sweep import SweepResult, batches, build, cosine, paired_difference, sweep
+from lessons.sweep import SweepResult, build, cosine, paired_difference, sweep
 from lessons.training import train
 
 AXES = {"lr": (0.003, 0.03), "weight_decay": (0.0, 0.1, 0.4)}
@@ -311,15 +311,6 @@ def test_an_unknown_metric_is_named(result):
 
 
 # --- the parts ----------------------------------------------------------------------------------
-
-
-def test_batches_are_shuffles_cut_into_whole_batches():
-    chosen = batches(10, 3, 7, seed=0)
-    assert chosen.shape == (7, 3)
-    for epoch in (chosen[:3], chosen[3:6]):
-        assert len(set(epoch.flatten().tolist())) == 9
-    assert not torch.equal(chosen[:3], chosen[3:6])
-    assert not torch.equal(chosen, batches(10, 3, 7, seed=1))
 
 
 def test_build_repeats_the_initial_weights_of_a_seed():

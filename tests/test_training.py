@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lessons import SGD
-from lessons.training import DEVICE_VARIABLE, default_device, train
+from lessons.training import DEVICE_VARIABLE, batches, default_device, train
 
 
 @pytest.fixture
@@ -105,6 +105,20 @@ def test_the_scheduler_steps_with_the_optimizer():
 def test_a_batch_that_cannot_be_drawn_is_refused_before_anything_moves(batch_size):
     model, x, y = problem()
     before = model.weight.clone()
-    with pytest.raises(ValueError, match=f"40 .*examples, but got {batch_size}"):
+    with pytest.raises(ValueError, match=f"40 training examples, but got {batch_size}"):
         train(model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size)
     assert torch.equal(model.weight, before)
+
+
+def test_batches_are_shuffles_cut_into_whole_batches():
+    chosen = batches(10, 3, 7, seed=0)
+    assert chosen.shape == (7, 3)
+    for epoch in (chosen[:3], chosen[3:6]):
+        assert len(set(epoch.flatten().tolist())) == 9
+    assert not torch.equal(chosen[:3], chosen[3:6])
+    assert not torch.equal(chosen, batches(10, 3, 7, seed=1))
+
+
+def test_no_steps_are_refused():
+    with pytest.raises(ValueError, match="steps must be at least 1, but got 0"):
+        batches(10, 3, 0, seed=0)

@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from lessons.optim.base import Optimizer
+from lessons.training import batches
 
 ELEMENTWISE = (
     nn.ReLU,
@@ -96,27 +97,6 @@ class SweepResult:
 # --- the parts that a plain loop shares with a sweep --------------------------------------------
 
 
-def batches(examples: int, batch_size: int, steps: int, seed: int) -> Tensor:
-    """Return the examples of every minibatch, the same for every model of a seed.
-
-    Each epoch is a new shuffle, cut into whole batches; what is left over waits for the next shuffle.
-
-    Returns:
-        Indices of shape (steps, batch_size).
-    """
-    if not 1 <= batch_size <= examples:
-        raise ValueError(
-            f"batch_size must be from 1 to the {examples} training examples, but got {batch_size}"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    each = examples // batch_size
-    epochs = [
-        torch.randperm(examples, generator=generator)[: each * batch_size]
-        for _ in range(math.ceil(steps / each))
-    ]
-    return torch.cat(epochs).view(-1, batch_size)[:steps]
-
-
 def build(model, seed: int) -> nn.Module:
     """Return ``model()`` with the initial weights of ``seed``; torch's global generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -132,7 +112,7 @@ def cosine(fraction: float) -> float:
 def paired_difference(first, second) -> tuple[float, float]:
     """Return the mean of first − second over paired runs, and half the width of its 95 % interval.
 
-    Pairs are runs that share a seed, and so data, initial weights and minibatches: what they share cancels.
+    Pairs are runs that share a seed, and so data, initial weights and mini-batches: what they share cancels.
 
     Args:
         first, second: one number a seed, in the same order of seeds.
@@ -174,7 +154,7 @@ def sweep(
 ) -> SweepResult:
     """Train one model for every cell of a grid and every seed, and measure each at the end.
 
-    All cells of a seed start from the same weights and see the same minibatches. What a model becomes does
+    All cells of a seed start from the same weights and see the same mini-batches. What a model becomes does
     not depend on the other cells, on the other seeds or on ``chunk``, but for the last bits of a sum.
 
     Args:
@@ -188,7 +168,7 @@ def sweep(
             empty: then each seed trains one model with ``settings``.
         seeds: distinct integers.
         steps: the number of updates.
-        batch_size: examples a minibatch.
+        batch_size: examples a mini-batch.
         settings: the hyper-parameters that do not vary, where they differ from the optimizer's defaults.
         schedule: a function from the fraction of the steps done (0 ≤ fraction < 1) to a factor on ``lr``,
             such as :func:`cosine`.

@@ -1,5 +1,6 @@
 """What the chapters' experiments share: the device, and one training loop."""
 
+import math
 import os
 from collections.abc import Callable
 
@@ -35,6 +36,32 @@ def default_device(dtype: torch.dtype = torch.float32) -> torch.device:
     return torch.device("cpu")
 
 
+def batches(examples: int, batch_size: int, steps: int, seed: int) -> Tensor:
+    """Return which examples each mini-batch holds; the same seed draws the same.
+
+    Each epoch is a new shuffle, cut into whole batches; what is left over waits for the next shuffle.
+
+    Returns:
+        Indices of shape (steps, batch_size).
+
+    Raises:
+        ValueError: ``batch_size`` is below 1 or above ``examples``, or ``steps`` is below 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, but got {steps}")
+    if not 1 <= batch_size <= examples:
+        raise ValueError(
+            f"batch_size must be from 1 to the {examples} training examples, but got {batch_size}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    each = examples // batch_size
+    epochs = [
+        torch.randperm(examples, generator=generator)[: each * batch_size]
+        for _ in range(math.ceil(steps / each))
+    ]
+    return torch.cat(epochs).view(-1, batch_size)[:steps]
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -55,8 +82,8 @@ def train(
         optimizer: holds the model's parameters.
         x: inputs, examples along the first axis.
         y: targets, one an example.
-        steps: how many updates to make.
-        batch_size: examples a batch, drawn without putting back until none is left.
+        steps: how many updates to make, at least 1.
+        batch_size: examples a mini-batch; drawn as :func:`batches` says.
         loss: a function of predictions and targets; returns their mean loss, without any penalty.
         scheduler: stepped once an update, if given.
         seed: of the drawing of the batches; the same seed draws the same batches.
@@ -68,17 +95,10 @@ def train(
     Raises:
         ValueError: ``batch_size`` is below 1 or above the number of examples.
     """
-    if not 1 <= batch_size <= len(x):
-        raise ValueError(
-            f"batch_size must be between 1 and the {len(x)} examples, but got {batch_size}"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.empty(0, dtype=torch.long)
     losses = []
-    for step in range(1, steps + 1):
-        if len(order) < batch_size:
-            order = torch.randperm(len(x), generator=generator)
-        batch, order = order[:batch_size].to(x.device), order[batch_size:]
+    for step, batch in enumerate(
+        batches(len(x), batch_size, steps, seed).to(x.device), start=1
+    ):
         optimizer.zero_grad()
         value = loss(model(x[batch]), y[batch])
         value.backward()
@@ -88,4 +108,4 @@ def train(
         losses.append(value.detach())
         if after_step is not None:
             after_step(step)
-    return torch.stack(losses).cpu() if losses else torch.empty(0)
+    return torch.stack(losses).cpu()
