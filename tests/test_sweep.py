@@ -297,6 +297,11 @@ def test_edges_names_the_axes_that_were_too_short(result):
     assert result.edges("test_loss") == ["lr", "weight_decay"]
 
 
+def test_an_axis_of_one_value_has_no_edges():
+    one = SweepResult({"lr": (0.1,)}, (0,), {"valid_accuracy": np.array([[0.5]])})
+    assert one.edges("valid_accuracy") == []
+
+
 def test_a_metric_without_a_number_has_no_best(result):
     result.metrics["valid_loss"][:] = np.nan
     with pytest.raises(ValueError, match="'valid_loss' is NaN"):

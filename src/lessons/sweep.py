@@ -73,11 +73,14 @@ class SweepResult:
         return {name: self.axes[name][i] for name, i in self._best_index(metric).items()}
 
     def edges(self, metric: str = "valid_accuracy") -> list[str]:
-        """Return the axes on whose first or last value the best cell lies: the grid was too narrow there."""
+        """Return the axes on whose first or last value the best cell lies: the grid was too narrow there.
+
+        An axis of one value has no ends.
+        """
         return [
             name
             for name, i in self._best_index(metric).items()
-            if i in (0, len(self.axes[name]) - 1)
+            if len(self.axes[name]) > 1 and i in (0, len(self.axes[name]) - 1)
         ]
 
     def _best_index(self, metric: str) -> dict[str, int]:
