@@ -231,35 +231,45 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        todo = [  # a gradient of None is no part of this step; one of zero is
-            (group, [param for param in group["params"] if param.grad is not None])
-            for group in self.param_groups
-        ]
-        for group, params in todo:
-            for param in params:
-                self.check_gradient(param, group)
-        for group, params in todo:
+        self._check_gradients()
+        for group in self.param_groups:
             settings = {name: number_of(group[name]) for name in self.hyperparameters}
-            for param in params:
-                self._update(param, group, settings)
+            for param in group["params"]:
+                if param.grad is None:  # no part of this step; a gradient of zero is one
+                    continue
+                state = self.state[param]
+                if not state:
+                    state.update(self._start(param, group))
+                grad = -param.grad if group["maximize"] else param.grad
+                self.rule(*self._for_rule(param, grad, state), **settings)
         return loss
 
-    def _update(self, param: Tensor, group: dict, settings: dict) -> None:
-        state, grad = self.state[param], param.grad
-        pairs = param.is_complex() and not self.linear
-        if pairs:
-            param, grad = torch.view_as_real(param), torch.view_as_real(grad.resolve_conj())
-        if grad.is_sparse and not self.linear:
-            grad = grad.coalesce()  # adds repeated entries up
-        if group["maximize"]:
-            grad = -grad
-        if not state:
-            for name, value in self.init_state(param, group).items():
-                like_param = pairs and value.shape == param.shape
-                state[name] = torch.view_as_complex(value) if like_param else value
-        if pairs:
-            state = {
-                name: torch.view_as_real(value) if value.is_complex() else value
-                for name, value in state.items()
-            }
-        self.rule(param, grad, state, **settings)
+    # Complex numbers and sparse gradients, of which the rules know nothing.
+
+    def _check_gradients(self) -> None:
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    self.check_gradient(param, group)
+
+    def _start(self, param: Tensor, group: dict) -> dict:
+        if self.linear or not param.is_complex():
+            return self.init_state(param, group)
+        pairs = torch.view_as_real(param)
+        return {
+            name: torch.view_as_complex(value) if value.shape == pairs.shape else value
+            for name, value in self.init_state(pairs, group).items()
+        }
+
+    def _for_rule(self, param: Tensor, grad: Tensor, state: dict) -> tuple:
+        if not self.linear:
+            if grad.is_sparse:
+                grad = grad.coalesce()  # adds repeated entries up
+            if param.is_complex():
+                grad = torch.view_as_real(grad.resolve_conj())
+                param = torch.view_as_real(param)
+                state = {
+                    name: torch.view_as_real(value) if value.is_complex() else value
+                    for name, value in state.items()
+                }
+        return param, grad, state
