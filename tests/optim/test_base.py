@@ -5,6 +5,7 @@ import io
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from parity import NAMES, STEPS, assert_equal, make, make_grads, make_params, train
@@ -223,6 +224,46 @@ def test_settings_under_which_an_l1_penalty_has_no_size(settings):
         ValueError, match="l1 wants momentum below 1 and dampening of at most 1, but got"
     ):
         lessons.SGD([torch.zeros(1)], l1=0.1, **settings)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, "0-d", "1-d", "2-d"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_may_be_numpys_or_a_tensor(name, kind):
+    ends = []
+    for package in (lessons, torch.optim):
+        dim = None if not isinstance(kind, str) else int(kind[0])
+        lr = kind(1) if dim is None else torch.full((1,) * dim, 0.1)
+        optimizer = make(package, name, make_params(), lr=lr, weight_decay=0.1)
+        for row in make_grads()[:20]:
+            for param, grad in zip(
+                (p for group in optimizer.param_groups for p in group["params"]),
+                row,
+                strict=True,
+            ):
+                param.grad = grad
+            optimizer.step()
+        assert optimizer.param_groups[0]["lr"] is lr
+        ends.append(optimizer)
+    assert_equal(*ends)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_betas_may_be_tensors(name):
+    ends = []
+    for package in (lessons, torch.optim):
+        betas = torch.tensor([0.9]), torch.tensor([0.99])
+        ends.append(make(package, name, make_params(), betas=betas))
+        train(ends[-1], make_grads()[:20])
+    assert_equal(*ends)
+
+
+def test_numpys_numbers_keep_the_bounds():
+    for value in (np.float32(-1), np.float32("nan"), np.int64(-1)):
+        with pytest.raises(ValueError, match="Invalid learning rate"):
+            lessons.SGD([torch.zeros(1)], lr=value)
+    for value in (np.True_, np.complex64(1), np.array([0.1])):
+        with pytest.raises(TypeError, match="lr must be a number"):
+            lessons.SGD([torch.zeros(1)], lr=value)
 
 
 def test_a_tensor_setting_has_one_element():

@@ -42,11 +42,13 @@ class Adagrad(Optimizer):
     Raises:
         ValueError: a number is negative, infinite or NaN.
         TypeError: a number is none.
+        RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` is asked for, or it is complex too.
 
     Source: Duchi, Hazan and Singer (2011), JMLR 12.
     """
 
     rule = staticmethod(adagrad)
+    no_sparse = None
 
     def __init__(
         self,

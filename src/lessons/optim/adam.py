@@ -61,6 +61,7 @@ class Adam(Optimizer):
     """
 
     rule = staticmethod(adam)
+    no_sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
     not_in_torch = ("decoupled_weight_decay",)  # older ones lack it
 
     def __init__(

@@ -7,6 +7,7 @@ so parameter groups, schedulers, hooks and checkpoints work as they do for any o
 
 import inspect
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch import Tensor
 # ``factor`` is a number, or a tensor that broadcasts against ``x``: the sweeps train a stack of models
 # with one hyper-parameter a model. For a number, these are the very operations that torch.optim uses,
 # so that the results are equal to the last bit.
+# ``y`` and ``numerator`` may be a coalesced sparse gradient: then only its entries are touched. What
+# ``add_square_`` returns are the values at these entries, and ``add_quotient_`` takes its denominator so.
 
 
 def varies(factor) -> bool:
@@ -41,14 +44,37 @@ def add_(x: Tensor, y: Tensor, factor) -> Tensor:
 
 def add_square_(x: Tensor, y: Tensor, factor) -> Tensor:
     """x += factor · y², in place."""
+    if y.is_sparse:
+        x.add_(y.pow(2), alpha=factor)
+        return x.sparse_mask(y).values()
     return x.addcmul_(y * y, factor) if varies(factor) else x.addcmul_(y, y, value=factor)
 
 
 def add_quotient_(x: Tensor, numerator: Tensor, denominator: Tensor, factor) -> Tensor:
     """x += factor · numerator / denominator, in place."""
+    if numerator.is_sparse:
+        quotient = numerator.values() / denominator
+        return x.add_(with_values(numerator, quotient), alpha=factor)
     if varies(factor):
         return x.addcdiv_(numerator * factor, denominator)
     return x.addcdiv_(numerator, denominator, value=factor)
+
+
+def with_values(sparse: Tensor, values: Tensor) -> Tensor:
+    """Return a sparse tensor with ``values`` at the entries of ``sparse``, which is coalesced.
+
+    It is not marked as coalesced itself, as in torch: the mark changes the rounding where it is added.
+    """
+    return torch.sparse_coo_tensor(
+        sparse.indices(), values, sparse.shape, check_invariants=False
+    )
+
+
+def number_of(value):
+    """Return a tensor of one element as 0-d, so that it counts as a number; anything else as it is."""
+    if isinstance(value, tuple | list):
+        return tuple(map(number_of, value))
+    return value.squeeze() if isinstance(value, Tensor) else value
 
 
 # --- state --------------------------------------------------------------------------------------
@@ -75,7 +101,7 @@ def check_number(
 
     Args:
         name: the argument's name, for the message about a wrong type.
-        value: a number, or a tensor of one element.
+        value: a number (of Python or NumPy), or a tensor of one element.
         below: the bound that the value must stay under. Infinity and NaN are never accepted.
         label: what torch calls the argument in its message, where that is not ``"{name} value"``.
 
@@ -89,7 +115,7 @@ def check_number(
         number = value.item()
     else:
         number = value
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
+    if isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(
             f"{name} must be a number, but got {type(value).__name__}: {value!r}"
         )
@@ -106,9 +132,15 @@ class Optimizer(torch.optim.Optimizer):
     A subclass sets ``rule`` and says how the state starts (``init_state``) and which settings are valid
     (``check``). A rule has the form ``rule(param, grad, state, *, lr, …)``; it changes ``param`` and
     ``state`` in place, and finds its keyword arguments under the same names in the parameter group.
+
+    A rule sees a complex parameter, its gradient and its state as pairs of real numbers, as in torch, unless
+    it is ``linear``. The state that ``init_state`` returned is stored as complex numbers.
     """
 
     rule = None
+    linear = False  # True: complex numbers, and a sparse gradient's repeated entries, need no care
+    # The error for a sparse gradient; None: the rule takes it.
+    no_sparse = "the rule does not support sparse gradients"
     not_in_torch = ()  # settings that a checkpoint of torch's class of the same name may lack
 
     def __init_subclass__(cls, **kwargs):
@@ -129,6 +161,20 @@ class Optimizer(torch.optim.Optimizer):
     def init_state(param: Tensor, group: dict) -> dict:
         """Return the state of one parameter before its first step."""
         raise NotImplementedError
+
+    def check_gradient(self, param: Tensor, group: dict) -> None:
+        """Raise ``RuntimeError`` for a gradient that the rule cannot work with."""
+        if param.grad.is_sparse:
+            if self.no_sparse:
+                raise RuntimeError(self.no_sparse)
+            if not is_zero(number_of(group.get("weight_decay", 0))):
+                raise RuntimeError(
+                    "weight_decay option is not compatible with sparse gradients"
+                )
+            if param.is_complex() and not self.linear:
+                raise RuntimeError(
+                    f"{type(self).__name__} takes no gradients that are sparse and complex"
+                )
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group of parameters, after its settings were checked like the constructor's."""
@@ -176,19 +222,54 @@ class Optimizer(torch.optim.Optimizer):
 
         Returns:
             What the closure returned, else None.
+
+        Raises:
+            RuntimeError: a gradient is sparse, or a parameter complex, where the settings forbid it. No
+                parameter and no state was changed then.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._check_gradients()
         for group in self.param_groups:
-            settings = {name: group[name] for name in self.hyperparameters}
+            settings = {name: number_of(group[name]) for name in self.hyperparameters}
             for param in group["params"]:
                 if param.grad is None:  # no part of this step; a gradient of zero is one
                     continue
                 state = self.state[param]
                 if not state:
-                    state.update(self.init_state(param, group))
+                    state.update(self._start(param, group))
                 grad = -param.grad if group["maximize"] else param.grad
-                self.rule(param, grad, state, **settings)
+                self.rule(*self._for_rule(param, grad, state), **settings)
         return loss
+
+    # Complex numbers and sparse gradients, of which the rules know nothing.
+
+    def _check_gradients(self) -> None:
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    self.check_gradient(param, group)
+
+    def _start(self, param: Tensor, group: dict) -> dict:
+        if self.linear or not param.is_complex():
+            return self.init_state(param, group)
+        pairs = torch.view_as_real(param)
+        return {
+            name: torch.view_as_complex(value) if value.shape == pairs.shape else value
+            for name, value in self.init_state(pairs, group).items()
+        }
+
+    def _for_rule(self, param: Tensor, grad: Tensor, state: dict) -> tuple:
+        if not self.linear:
+            if grad.is_sparse:
+                grad = grad.coalesce()  # adds repeated entries up
+            if param.is_complex():
+                grad = torch.view_as_real(grad.resolve_conj())
+                param = torch.view_as_real(param)
+                state = {
+                    name: torch.view_as_real(value) if value.is_complex() else value
+                    for name, value in state.items()
+                }
+        return param, grad, state

@@ -59,6 +59,7 @@ class RMSprop(Optimizer):
     """
 
     rule = staticmethod(rmsprop)
+    no_sparse = "RMSprop does not support sparse gradients"
 
     def __init__(
         self,

@@ -73,11 +73,15 @@ class SGD(Optimizer):
     Raises:
         ValueError: a number is negative, infinite or NaN, or ``l1_method`` is unknown.
         TypeError: a number is none.
+        RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` or the subgradient of ``l1`` is
+            asked for, or a parameter is complex and ``l1`` is.
 
     Sources: Polyak (1964); Duchi and Singer (2009); Tsuruoka, Tsujii and Ananiadou (2009).
     """
 
     rule = staticmethod(sgd)
+    linear = True
+    no_sparse = None
     not_in_torch = ("l1", "l1_method")
 
     def __init__(
@@ -127,3 +131,12 @@ class SGD(Optimizer):
     @staticmethod
     def init_state(param, group):
         return {}
+
+    def check_gradient(self, param, group):
+        super().check_gradient(param, group)
+        if group["l1"] > 0 and param.is_complex():
+            raise RuntimeError("l1 is not compatible with complex parameters")
+        if group["l1"] > 0 and group["l1_method"] == "subgradient" and param.grad.is_sparse:
+            raise RuntimeError(
+                "l1_method 'subgradient' is not compatible with sparse gradients"
+            )

@@ -1,0 +1,79 @@
+"""The table of arguments, and what it promises: nothing of torch's is left out without a reason."""
+
+import inspect
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+import lessons
+
+TOOL = Path(__file__).parents[2] / "tools" / "arguments.py"
+tool = runpy.run_path(str(TOOL))
+ROWS = tool["arguments"]()
+of = {(row["optimizer"], row["argument"]): row for row in ROWS}
+
+
+def test_every_optimizer_of_the_package_is_listed():
+    assert set(tool["NAMES"]) == set(lessons.__all__)
+    assert len(of) == len(ROWS)
+
+
+@pytest.mark.parametrize("name", tool["NAMES"])
+def test_every_argument_of_torchs_is_taken_or_left_with_a_reason(name):
+    theirs = list(inspect.signature(getattr(torch.optim, name)).parameters)[1:]
+    listed = [row["argument"] for row in ROWS if row["optimizer"] == name and row["torch"]]
+    assert listed == theirs
+    for argument in theirs:
+        row = of[name, argument]
+        assert row["lessons"] != bool(row["note"]), f"{name} has a new argument {argument}"
+
+
+def test_a_reason_is_needed_for_every_argument_left_out_and_no_other():
+    left = {row["argument"] for row in ROWS if not row["lessons"]}
+    assert left == set(tool["LEFT_TO_TORCH"])
+
+
+def test_a_new_argument_of_torchs_shows(monkeypatch):
+    class Adam(torch.optim.Adam):
+        def __init__(self, params, lr=1e-3, novelty=None):
+            super().__init__(params, lr)
+
+    monkeypatch.setattr(torch.optim, "Adam", Adam)
+    rows = [row for row in tool["arguments"]() if row["argument"] == "novelty"]
+    assert rows == [
+        dict(
+            optimizer="Adam",
+            argument="novelty",
+            default=None,
+            torch=True,
+            lessons=False,
+            note="",
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", tool["NAMES"])
+def test_what_both_take_has_one_default_and_one_place(name):
+    ours, theirs = (
+        tool["constructor"](getattr(package, name)) for package in (lessons, torch.optim)
+    )
+    for argument in ours.keys() & theirs.keys():
+        assert ours[argument].default == theirs[argument].default
+    places = [n for n, p in ours.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert places == list(theirs)[: len(places)]
+
+
+@pytest.mark.parametrize(
+    "name, argument", [(r["optimizer"], r["argument"]) for r in ROWS if not r["lessons"]]
+)
+def test_what_is_left_to_torch_is_refused(name, argument):
+    with pytest.raises(TypeError, match=argument):
+        getattr(lessons, name)([torch.zeros(1)], **{argument: True})
+
+
+def test_the_table_is_markdown():
+    lines = tool["table"]().splitlines()
+    assert len(lines) == len(ROWS) + 2 and {line.count("|") for line in lines} == {7}
+    assert "| SGD | `l1` | `0` | – | ✓ |  |" in lines
