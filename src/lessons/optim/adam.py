@@ -57,9 +57,9 @@ class Adam(Optimizer):
         maximize: climb instead of descending. The decay and ``l1`` still shrink the weights.
         decoupled_weight_decay: True makes this AdamW.
         l1: the weight of the penalty l1 · ‖w‖₁, a soft threshold after the step. Each weight's threshold is
-            lr · l1 / (√v̂ + eps), so that it comes to rest where loss + l1 · ‖w‖₁ is least, with ``weight_decay``
-            where loss + l1 · ‖w‖₁ + ½ λ · ‖w‖² is. A weight that never had a gradient other than 0 has the
-            rate lr / eps, and goes to 0 at once.
+            lr · l1 / (√v̂ + eps), so that it comes to rest where loss + l1 · ‖w‖₁ is least; with Adam's
+            ``weight_decay`` where loss + l1 · ‖w‖₁ + ½ λ · ‖w‖² is. A weight that never had a gradient other
+            than 0 has the rate lr / eps, and goes to 0 at once.
 
     Raises:
         ValueError: a number is negative, infinite or NaN, or a beta is not below 1.
@@ -131,10 +131,10 @@ class AdamW(Adam):
     ``weight_decay`` is 0.01 by default.
 
     Its two penalties differ in kind. The decay shrinks each weight by the same part, lr·λ, whatever its
-    gradients; ``l1`` is measured against the gradients. They follow each other: decay, step, threshold. A
-    weight comes to rest where its gradient is −l1 · sign(w) − λ · (√v̂ + eps) · w: the L1 penalty is the same for
-    all weights, the L2 penalty that the decay amounts to is the larger the larger a weight's gradients.
-    Multiply the loss by 64, and ``l1`` wants the factor too, ``weight_decay`` does not.
+    gradients; ``l1`` is measured against the gradients. A step is the decay, then the step, then the
+    threshold, and a weight rests where its gradient is −l1 · sign(w) − λ · (√v̂ + eps) · w: the L1 penalty is
+    the same for all weights, while the L2 penalty that the decay amounts to grows with a weight's gradients.
+    Multiply the loss by 64, and ``l1`` wants that factor too; ``weight_decay`` does not.
 
     Source: Loshchilov and Hutter (2019), arXiv 1711.05101.
     """
