@@ -14,7 +14,8 @@ class Trace:
         trace["exp_avg"]  # a tensor of steps × the parameter's shape
         trace["exp_avg", "bias"]  # of several parameters one, by its name or its place
 
-    It takes the optimizers of this package and torch's of the same names. For each step and parameter it holds
+    It takes SGD, Adagrad, RMSprop, Adam and AdamW, of this package and of torch. FTRLProximal computes the
+    weight anew at each step, not as a sum of terms, and is refused. For each step and parameter it holds
 
     * ``before`` and ``after``: the weight around the step;
     * ``grad``: the gradient; ``total_grad``: what the rule descends along. That is the gradient with its sign

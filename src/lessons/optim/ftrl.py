@@ -32,9 +32,8 @@ def ftrl_proximal(param, grad, state, *, lr, beta, l1, l2, per_step):
 class FTRLProximal(Optimizer):
     """FTRL-Proximal, with a rate of its own for each weight: Adagrad whose L1 penalty keeps the whole account.
 
-    The soft threshold after a step forgets: a weight that noise lifted off zero stays off until enough
-    further steps have pulled it back. Here each weight is compared with all gradients and the whole penalty so
-    far. So it stays at zero under gradient noise, without an average over steps.
+    The soft threshold after a step sees that step alone: one noisy gradient lifts a weight off zero. Here each
+    weight is compared with all gradients and the whole penalty so far, and stays at zero under gradient noise.
 
     Args:
         params: parameters, named parameters, or parameter groups, as for any torch optimizer.
