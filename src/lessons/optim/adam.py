@@ -131,9 +131,9 @@ class AdamW(Adam):
     ``weight_decay`` is 0.01 by default.
 
     Its two penalties differ in kind. The decay shrinks each weight by the same part, lr·λ, whatever its
-    gradients; ``l1`` is measured against the gradients. The decay comes first, then Adam's step, then
-    the threshold, and a weight rests where its gradient is −l1 · sign(w) − λ · (√v̂ + eps) · w: the L1 penalty is
-    the same for all weights, while the L2 penalty that the decay amounts to grows with a weight's gradients.
+    gradients; ``l1`` is measured against the gradients. The decay comes first, then Adam's step, then the
+    threshold. A weight rests where its gradient is −l1 · sign(w) − λ · (√v̂ + eps) · w: the L1 penalty is the
+    same for all weights, while the L2 penalty that the decay amounts to grows with a weight's gradients.
     Multiply the loss by 64, and ``l1`` wants that factor too; ``weight_decay`` does not.
 
     Source: Loshchilov and Hutter (2019), arXiv 1711.05101.
