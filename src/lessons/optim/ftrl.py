@@ -86,5 +86,5 @@ class FTRLProximal(Optimizer):
             "step": new_step(),
             "z": param * (-group["beta"] / group["lr"]),
             "n": torch.zeros_like(param),
-            "lr": group["lr"] * 1,
+            "lr": group["lr"],
         }
