@@ -38,6 +38,16 @@ CASES += [
         dict(momentum=0.5, nesterov=True),
     ]
 ]
+CASES += [
+    (lessons, name, dict(lr=0.1, weight_decay=0.3, maximize=maximize, l1=0.2, **settings))
+    for name, settings in [
+        ("Adagrad", dict(lr_decay=0.1, eps=1e-3)),
+        ("Adam", dict(eps=1e-3)),
+        ("Adam", dict(amsgrad=True, betas=(0.5, 0.6))),
+        ("AdamW", dict(amsgrad=True, betas=(0.5, 0.6), eps=1e-3)),
+    ]
+    for maximize in (False, True)
+]
 
 
 def record(package, name, settings, steps=30, shape=(4,)):
@@ -66,10 +76,11 @@ def test_the_terms_add_up(package, name, settings):
     assert trace["decay"].any() == bool(decoupled)
     if decoupled:
         torch.testing.assert_close(trace["decay"], -0.1 * 0.3 * before)
-    after_the_step = settings.get("l1_method") in ("prox", "cumulative")
+    subgradient = settings.get("l1_method") == "subgradient"
+    after_the_step = "l1" in settings and not subgradient
     assert trace["l1"].any() == after_the_step
     coupled = settings["weight_decay"] * before * (name != "AdamW")
-    coupled += 0.2 * before.sign() * (settings.get("l1_method") == "subgradient")
+    coupled += 0.2 * before.sign() * subgradient
     sign = -1 if settings.get("maximize") else 1
     torch.testing.assert_close(trace["total_grad"], sign * grads + coupled)
 
@@ -167,7 +178,12 @@ def test_an_unknown_optimizer():
     class Mine(lessons.SGD):
         pass
 
-    for optimizer in (torch.optim.NAdam([torch.zeros(1)]), Mine([torch.zeros(1)]), None):
+    for optimizer in (
+        torch.optim.NAdam([torch.zeros(1)]),
+        lessons.FTRLProximal([torch.zeros(1)]),
+        Mine([torch.zeros(1)]),
+        None,
+    ):
         with pytest.raises(TypeError, match=r"Trace knows SGD, Adagrad, .* not <class"):
             Trace(optimizer)
 

@@ -1,5 +1,5 @@
-"""Optimizers, executed: SGD with L1, Adagrad, RMSprop, Adam and AdamW, each short enough to read whole."""
+"""Optimizers, executed: SGD, Adagrad, RMSprop, Adam, AdamW, FTRL-Proximal, each short enough to read whole."""
 
-from lessons.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from lessons.optim import SGD, Adagrad, Adam, AdamW, FTRLProximal, RMSprop
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "FTRLProximal", "RMSprop"]

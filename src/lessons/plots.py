@@ -15,6 +15,7 @@ STYLES = {
     "RMSprop": dict(color="#CC79A7", linestyle=(0, (3, 1, 1, 1, 1, 1)), marker="v"),
     "Adam": dict(color="#D55E00", linestyle="--", marker="^"),
     "AdamW": dict(color="#0072B2", linestyle="-", marker="o"),
+    "FTRLProximal": dict(color="#E69F00", linestyle=":", marker="X"),
 }
 # Further lines in a figure that compares settings rather than optimizers.
 CYCLE = (

@@ -14,7 +14,8 @@ class Trace:
         trace["exp_avg"]  # a tensor of steps × the parameter's shape
         trace["exp_avg", "bias"]  # of several parameters one, by its name or its place
 
-    It takes the optimizers of this package and torch's of the same names. For each step and parameter it holds
+    It takes SGD, Adagrad, RMSprop, Adam and AdamW, of this package and of torch. FTRLProximal computes the
+    weight anew at each step, not as a sum of terms, and is refused. For each step and parameter it holds
 
     * ``before`` and ``after``: the weight around the step;
     * ``grad``: the gradient; ``total_grad``: what the rule descends along. That is the gradient with its sign
@@ -140,7 +141,8 @@ def _adagrad(w, grad, state, group, received):
     total = grad + group["weight_decay"] * w
     lr = group["lr"] / (1 + (state["step"].item() - 1) * group["lr_decay"])
     rate = lr / (state["sum"].sqrt() + group["eps"])
-    return dict(total_grad=total, rate=rate, update=-rate * total)
+    update = -rate * total
+    return dict(total_grad=total, rate=rate, update=update, l1=_l1(w + update, rate, group))
 
 
 def _rmsprop(w, grad, state, group, received):
@@ -159,8 +161,17 @@ def _adam(w, grad, state, group, received):
     rate = group["lr"] / (v.sqrt() + group["eps"])
     terms = dict(exp_avg_hat=m, exp_avg_sq_hat=v, rate=rate, update=-rate * m)
     if group["decoupled_weight_decay"]:
-        return terms | dict(total_grad=grad, decay=-group["lr"] * penalty)
-    return terms | dict(total_grad=grad + penalty)
+        terms |= dict(total_grad=grad, decay=-group["lr"] * penalty)
+    else:
+        terms |= dict(total_grad=grad + penalty)
+    stepped = w + terms["update"] + terms.get("decay", 0)
+    return terms | dict(l1=_l1(stepped, rate, group))
+
+
+def _l1(stepped, rate, group):
+    """Return what the soft threshold adds to the weights after the step, each by its own rate times l1."""
+    threshold = rate * group.get("l1", 0)
+    return -stepped.clamp(-threshold, threshold)
 
 
 FORMULAS = dict(SGD=_sgd, Adagrad=_adagrad, Adam=_adam, AdamW=_adam, RMSprop=_rmsprop)

@@ -8,22 +8,27 @@ from lessons.optim.base import (
     add_quotient_,
     add_square_,
     check_number,
+    is_zero,
     new_step,
     next_step,
 )
+from lessons.optim.prox import soft_threshold_
 
 
-def adagrad(param, grad, state, *, lr, lr_decay, weight_decay, eps):
+def adagrad(param, grad, state, *, lr, lr_decay, weight_decay, eps, l1):
     """Update ``param`` in place by one step of Adagrad.
 
     State: ``step`` (a count), ``sum`` (like ``param``): the sum of all squared gradients so far.
 
-    Source: Duchi, Hazan and Singer (2011), the diagonal case.
+    Source: Duchi, Hazan and Singer (2011), the diagonal case; for L1 its composite mirror descent.
     """
     step = next_step(state)
     grad = add(grad, param, weight_decay)  # L2: the penalty's gradient, λ·w
     total = add_square_(state["sum"], grad, 1)
-    add_quotient_(param, grad, total.sqrt().add_(eps), -lr / (1 + (step - 1) * lr_decay))
+    lr, root = lr / (1 + (step - 1) * lr_decay), total.sqrt().add_(eps)
+    add_quotient_(param, grad, root, -lr)
+    if not is_zero(l1):
+        soft_threshold_(param, lr * l1 / root)  # each weight by its own rate
 
 
 class Adagrad(Optimizer):
@@ -37,18 +42,23 @@ class Adagrad(Optimizer):
         initial_accumulator_value: where the sum of squares starts; torch ignores it when it is set for one
             group, here each group's own value counts.
         eps: added to the root, against division by zero.
-        maximize: climb instead of descending. The decay still shrinks the weights.
+        maximize: climb instead of descending. The decay and ``l1`` still shrink the weights.
+        l1: the weight of the penalty l1 · ‖w‖₁, a soft threshold after the step. Each weight's threshold is
+            its own rate times l1, so that it comes to rest where loss + l1 · ‖w‖₁ is least. A weight whose
+            sum of squares is still 0 has the rate lr / eps, and goes to 0 at once.
 
     Raises:
         ValueError: a number is negative, infinite or NaN.
         TypeError: a number is none.
-        RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` is asked for, or it is complex too.
+        RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` or ``l1`` is asked for, or it is
+            complex too.
 
     Source: Duchi, Hazan and Singer (2011), JMLR 12.
     """
 
     rule = staticmethod(adagrad)
     no_sparse = None
+    not_in_torch = ("l1",)
 
     def __init__(
         self,
@@ -60,6 +70,7 @@ class Adagrad(Optimizer):
         eps=1e-10,
         *,
         maximize=False,
+        l1=0,
     ):
         defaults = dict(
             lr=lr,
@@ -68,6 +79,7 @@ class Adagrad(Optimizer):
             weight_decay=weight_decay,
             initial_accumulator_value=initial_accumulator_value,
             maximize=maximize,
+            l1=l1,
         )
         super().__init__(params, defaults)
 
@@ -78,6 +90,7 @@ class Adagrad(Optimizer):
         check_number("weight_decay", group["weight_decay"])
         check_number("initial_accumulator_value", group["initial_accumulator_value"])
         check_number("eps", group["eps"], label="epsilon value")
+        check_number("l1", group["l1"])
 
     @staticmethod
     def init_state(param, group):
@@ -85,3 +98,8 @@ class Adagrad(Optimizer):
             "step": new_step(),
             "sum": torch.full_like(param, group["initial_accumulator_value"]),
         }
+
+    def check_gradient(self, param, group):
+        super().check_gradient(param, group)
+        if group["l1"] > 0 and param.grad.is_sparse:
+            raise RuntimeError("l1 is not compatible with sparse gradients in Adagrad")

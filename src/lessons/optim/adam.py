@@ -12,10 +12,11 @@ from lessons.optim.base import (
     new_step,
     next_step,
 )
+from lessons.optim.prox import soft_threshold_
 
 
 def adam(
-    param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay
+    param, grad, state, *, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay, l1
 ):
     """Update ``param`` in place by one step of Adam or AdamW.
 
@@ -23,7 +24,8 @@ def adam(
     ``param``: the running means of the gradient and of its square, and the largest of the latter.
 
     Source: Kingma and Ba (2015), Algorithm 1; Loshchilov and Hutter (2019), Algorithm 2, with the decay
-    times the learning rate as torch has it; Reddi, Kale and Kumar (2018) for AMSGrad.
+    times the learning rate as torch has it; Reddi, Kale and Kumar (2018) for AMSGrad. The L1 penalty is
+    Adagrad's proximal step, Duchi, Hazan and Singer (2011), in Adam's metric.
     """
     step, (beta1, beta2) = next_step(state), betas
     if not is_zero(weight_decay):
@@ -38,6 +40,8 @@ def adam(
         v = torch.maximum(largest, v, out=largest)
     root = v.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
     add_quotient_(param, m, root, -(lr / (1 - beta1**step)))
+    if not is_zero(l1):
+        soft_threshold_(param, lr * l1 / root)  # at rest m̂ = −l1·sign(w)
 
 
 class Adam(Optimizer):
@@ -50,19 +54,23 @@ class Adam(Optimizer):
         eps: added to the root, against division by zero.
         weight_decay: λ; adds λ·w to the gradient (Adam) or shrinks the weight by lr·λ·w (AdamW).
         amsgrad: divide by the largest second moment so far. As in torch, the largest of the uncorrected one.
-        maximize: climb instead of descending. The decay still shrinks the weights.
+        maximize: climb instead of descending. The decay and ``l1`` still shrink the weights.
         decoupled_weight_decay: True makes this AdamW.
+        l1: the weight of the penalty l1 · ‖w‖₁, a soft threshold after the step. Each weight's threshold is
+            lr · l1 / (√v̂ + eps), so that it comes to rest where loss + l1 · ‖w‖₁ is least; with Adam's
+            ``weight_decay`` where loss + l1 · ‖w‖₁ + ½ λ · ‖w‖² is. A weight that never had a gradient other
+            than 0 has the rate lr / eps, and goes to 0 at once.
 
     Raises:
         ValueError: a number is negative, infinite or NaN, or a beta is not below 1.
         TypeError: a number is none.
 
-    Source: Kingma and Ba (2015), arXiv 1412.6980.
+    Sources: Kingma and Ba (2015), arXiv 1412.6980; for l1 Duchi, Hazan and Singer (2011), JMLR 12.
     """
 
     rule = staticmethod(adam)
     no_sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
-    not_in_torch = ("decoupled_weight_decay",)  # older ones lack it
+    not_in_torch = ("decoupled_weight_decay", "l1")  # older ones lack the former
 
     def __init__(
         self,
@@ -75,6 +83,7 @@ class Adam(Optimizer):
         *,
         maximize=False,
         decoupled_weight_decay=False,
+        l1=0,
     ):
         defaults = dict(
             lr=lr,
@@ -84,6 +93,7 @@ class Adam(Optimizer):
             amsgrad=amsgrad,
             maximize=maximize,
             decoupled_weight_decay=decoupled_weight_decay,
+            l1=l1,
         )
         super().__init__(params, defaults)
 
@@ -101,6 +111,7 @@ class Adam(Optimizer):
                 label=f"beta parameter at index {index}",
             )
         check_number("weight_decay", group["weight_decay"])
+        check_number("l1", group["l1"])
 
     @staticmethod
     def init_state(param, group):
@@ -120,6 +131,12 @@ class AdamW(Adam):
     Takes what :class:`Adam` takes, but for ``decoupled_weight_decay``, which is True;
     ``weight_decay`` is 0.01 by default.
 
+    Its two penalties differ in kind. The decay shrinks each weight by the same part, lr·λ, whatever its
+    gradients; ``l1`` is measured against the gradients. The decay comes first, then Adam's step, then the
+    threshold. A weight rests where its gradient is −l1 · sign(w) − λ · (√v̂ + eps) · w: the L1 penalty is the
+    same for all weights, while the L2 penalty that the decay amounts to grows with a weight's gradients.
+    Multiply the loss by 64, and ``l1`` wants that factor too; ``weight_decay`` does not.
+
     Source: Loshchilov and Hutter (2019), arXiv 1711.05101.
     """
 
@@ -133,6 +150,7 @@ class AdamW(Adam):
         amsgrad=False,
         *,
         maximize=False,
+        l1=0,
     ):
         super().__init__(
             params,
@@ -143,4 +161,5 @@ class AdamW(Adam):
             amsgrad,
             maximize=maximize,
             decoupled_weight_decay=True,
+            l1=l1,
         )

@@ -164,6 +164,8 @@ class Optimizer(torch.optim.Optimizer):
 
     def check_gradient(self, param: Tensor, group: dict) -> None:
         """Raise ``RuntimeError`` for a gradient that the rule cannot work with."""
+        if param.is_complex() and not is_zero(number_of(group.get("l1", 0))):
+            raise RuntimeError("l1 is not compatible with complex parameters")
         if param.grad.is_sparse:
             if self.no_sparse:
                 raise RuntimeError(self.no_sparse)

@@ -134,8 +134,6 @@ class SGD(Optimizer):
 
     def check_gradient(self, param, group):
         super().check_gradient(param, group)
-        if group["l1"] > 0 and param.is_complex():
-            raise RuntimeError("l1 is not compatible with complex parameters")
         if group["l1"] > 0 and group["l1_method"] == "subgradient" and param.grad.is_sparse:
             raise RuntimeError(
                 "l1_method 'subgradient' is not compatible with sparse gradients"
