@@ -354,7 +354,7 @@ def test_paired_difference_wants_pairs(first, second):
         (
             {"axes": {"speed": [1.0]}},
             ValueError,
-            "lr, betas, eps, weight_decay, but got 'speed'",
+            "lr, betas, eps, weight_decay, l1, but got 'speed'",
         ),
         ({"axes": {"amsgrad": [True, False]}}, ValueError, "'amsgrad'"),
         ({"axes": {"lr": []}}, ValueError, "'lr' has no values"),

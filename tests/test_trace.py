@@ -39,7 +39,7 @@ CASES += [
     ]
 ]
 CASES += [
-    (lessons, name, dict(lr=0.1, weight_decay=0.3, maximize=maximize, l1=0.2, **settings))
+    (lessons, name, dict(lr=0.1, weight_decay=0.3, maximize=maximize, l1=2.0, **settings))
     for name, settings in [
         ("Adagrad", dict(lr_decay=0.1, eps=1e-3)),
         ("Adam", dict(eps=1e-3)),
