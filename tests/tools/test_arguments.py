@@ -15,8 +15,8 @@ ROWS = tool["arguments"]()
 of = {(row["optimizer"], row["argument"]): row for row in ROWS}
 
 
-def test_every_optimizer_of_the_package_is_listed():
-    assert set(tool["NAMES"]) == set(lessons.__all__)
+def test_every_optimizer_that_torch_has_too_is_listed():
+    assert set(tool["NAMES"]) == {n for n in lessons.__all__ if hasattr(torch.optim, n)}
     assert len(of) == len(ROWS)
 
 
