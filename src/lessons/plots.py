@@ -131,22 +131,8 @@ def heatmap(
     ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if best is not None:
-        ax.plot(
-            best[1],
-            best[0],
-            "o",
-            markersize=11,
-            markerfacecolor="none",
-            markeredgecolor="white",
-            markeredgewidth=2.5,
-        )
-        ax.plot(
-            best[1],
-            best[0],
-            "o",
-            markersize=11,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            markeredgewidth=1,
-        )
+        # Black upon white: the ring shows on any colour.
+        for color, width in (("white", 2.5), ("black", 1)):
+            ring = dict(markeredgecolor=color, markeredgewidth=width)
+            ax.plot(best[1], best[0], "o", markersize=11, markerfacecolor="none", **ring)
     return image
