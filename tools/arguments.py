@@ -1,11 +1,14 @@
-"""Print which constructor arguments of torch's optimizers ours take, as a table in Markdown.
+"""Which constructor arguments of torch's optimizers ours take: the tables of the API reference.
 
-python tools/arguments.py
+As a Sphinx extension it gives the directive ``{arguments} NAME``, which draws the table of one optimizer.
 """
 
 import inspect
 
 import torch
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
 
 import lessons
 
@@ -53,15 +56,32 @@ def arguments() -> list[dict]:
     return rows
 
 
-def table() -> str:
-    """Return the rows as a table in Markdown."""
-    lines = ["| optimizer | argument | default | torch | lessons | |", "|---|" + "---|" * 5]
+def table(optimizer: str) -> str:
+    """Return one optimizer's rows as a table in Markdown."""
+    lines = ["| argument | default | torch | lessons | |", "|---|---|:-:|:-:|---|"]
     for row in arguments():
-        marks = ["✓" if row[package] else "–" for package in ("torch", "lessons")]
-        cells = [row["optimizer"], f"`{row['argument']}`", f"`{row['default']!r}`", *marks]
-        lines.append(f"| {' | '.join([*cells, row['note']])} |")
+        if row["optimizer"] == optimizer:
+            marks = ["✓" if row[package] else "–" for package in ("torch", "lessons")]
+            cells = [f"`{row['argument']}`", f"`{row['default']!r}`", *marks, row["note"]]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    print(table())
+class Arguments(SphinxDirective):
+    """``{arguments} NAME``: the table of one optimizer's arguments."""
+
+    required_arguments = 1
+
+    def run(self):
+        (name,) = self.arguments
+        if name not in NAMES:
+            raise self.error(f"arguments: one of {', '.join(NAMES)}, but got {name!r}")
+        container = nodes.container()
+        lines = StringList(table(name).splitlines(), source=__file__)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+
+def setup(app):
+    app.add_directive("arguments", Arguments)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

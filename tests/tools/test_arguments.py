@@ -73,7 +73,16 @@ def test_what_is_left_to_torch_is_refused(name, argument):
         getattr(lessons, name)([torch.zeros(1)], **{argument: True})
 
 
-def test_the_table_is_markdown():
-    lines = tool["table"]().splitlines()
-    assert len(lines) == len(ROWS) + 2 and {line.count("|") for line in lines} == {7}
-    assert "| SGD | `l1` | `0` | – | ✓ |  |" in lines
+@pytest.mark.parametrize("name", tool["NAMES"])
+def test_the_table_is_markdown(name):
+    lines = tool["table"](name).splitlines()
+    own = [row for row in ROWS if row["optimizer"] == name]
+    assert len(lines) == len(own) + 2 and {line.count("|") for line in lines} == {6}
+
+
+def test_the_table_says_who_takes_what():
+    lines = tool["table"]("SGD").splitlines()
+    assert "| `lr` | `0.001` | ✓ | ✓ |  |" in lines
+    assert "| `l1` | `0` | – | ✓ |  |" in lines
+    (fused,) = (line for line in lines if line.startswith("| `fused`"))
+    assert "| ✓ | – | the whole step as one kernel" in fused

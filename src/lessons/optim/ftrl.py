@@ -9,7 +9,7 @@ from lessons.optim.prox import soft_threshold_
 def ftrl_proximal(param, grad, state, *, lr, beta, l1, l2, per_step):
     """Update ``param`` in place by one step of FTRL-Proximal.
 
-    The new weight minimises Σ g·w + ½ Σ σ·(w − each past weight)² + L1·|w| + ½ L2·w², where the σ add up to
+    The new weight minimises ``Σ g·w + ½ Σ σ·(w − each past weight)² + L1·|w| + ½ L2·w²``, where the σ add up to
     1/η = (beta + √n) / lr. With L1 = L2 = 0 that is the step w − η·g, as Adagrad's.
 
     State: ``step`` (a count); ``n`` and ``z`` (like ``param``): the sum of all squared gradients, and the sum

@@ -6,7 +6,7 @@ from torch import Tensor
 def soft_threshold_(param: Tensor, threshold) -> Tensor:
     """Move every entry towards zero by ``threshold``, and stop at zero. In place.
 
-    This is the proximal operator of threshold · ‖w‖₁:  sign(w) · max(|w| − threshold, 0).
+    This is the proximal operator of threshold · ‖w‖₁:  ``sign(w) · max(|w| − threshold, 0)``.
 
     Args:
         param: weights of any shape.
