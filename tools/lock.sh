@@ -8,7 +8,7 @@ python3 -m venv "$env"
 "$env/bin/pip" install --quiet uv
 lock() {
     "$env/bin/uv" pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-        --extra book --extra test --extra lab "$@" pyproject.toml
+        --extra book --extra test --extra lab --extra cluster "$@" pyproject.toml
 }
 cuda=$(lock | sed -nE 's/^((nvidia|cuda|triton)[A-Za-z0-9-]*)==.*/--no-emit-package \1/p')
 {
