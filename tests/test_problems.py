@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lessons.problems import digits, digits_task
+from lessons.problems import diabetes, digits, digits_task, wine
 
 
 def test_digits_are_standardised_and_every_image_is_in_one_split():
@@ -94,3 +94,48 @@ def test_noise_columns_follow_the_pixels_and_say_nothing_about_them():
 def test_the_task_refuses_a_setting_out_of_range(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         digits_task(0, **settings)
+
+
+def test_wine_holds_every_wine_once_standardised_or_in_its_own_units():
+    for standardised, deviations in ((True, (1, 1)), (False, (0.12, 314))):
+        splits = wine(3, standardised=standardised, dtype=torch.float64)
+        assert [len(x) for x, _ in splits.values()] == [90, 40, 48]
+        inputs, classes = (torch.cat(parts) for parts in zip(*splits.values(), strict=True))
+        assert inputs.shape == (178, 13)
+        assert classes.bincount().tolist() == [59, 71, 48]
+        found = inputs.std(0, correction=0)
+        assert found.min().item() == pytest.approx(deviations[0], rel=0.05)
+        assert found.max().item() == pytest.approx(deviations[1], rel=0.05)
+
+
+def test_wine_standardised_keeps_each_wine_with_its_class():
+    raw, standardised = wine(4, standardised=False), wine(4)
+    for split in raw:
+        assert torch.equal(raw[split][1], standardised[split][1])
+        correlation = torch.corrcoef(
+            torch.stack([raw[split][0][:, 12], standardised[split][0][:, 12]])
+        )
+        assert correlation[0, 1] > 0.999
+
+
+def test_diabetes_is_standardised_and_its_linear_fit_explains_half():
+    splits = diabetes(2, dtype=torch.float64)
+    assert [x.shape for x, _ in splits.values()] == [(200, 10), (100, 10), (142, 10)]
+    inputs, target = (torch.cat(parts) for parts in zip(*splits.values(), strict=True))
+    for values in (inputs, target):
+        assert torch.allclose(
+            values.mean(0), torch.zeros(1, dtype=torch.float64), atol=1e-12
+        )
+        assert torch.allclose(
+            values.std(0, correction=0), torch.ones(1, dtype=torch.float64)
+        )
+    fit = torch.linalg.lstsq(inputs, target).solution
+    assert 0.5 < 1 - (inputs @ fit - target).square().mean() < 0.53
+
+
+@pytest.mark.parametrize("problem", [wine, diabetes])
+def test_the_seed_decides_the_split_and_no_split_may_be_empty(problem):
+    assert torch.equal(problem(3)["test"][0], problem(3)["test"][0])
+    assert not torch.equal(problem(3)["test"][0], problem(4)["test"][0])
+    with pytest.raises(ValueError, match="got 100, 1000"):
+        problem(train=100, valid=1000)
