@@ -1,7 +1,19 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 
-from lessons.problems import diabetes, digits, digits_task, wine
+from lessons.problems import (
+    _generated_mnist1d,
+    diabetes,
+    digits,
+    digits_task,
+    mnist1d,
+    two_heads,
+    unequal_features,
+    wine,
+)
 
 
 def test_digits_are_standardised_and_every_image_is_in_one_split():
@@ -139,3 +151,79 @@ def test_the_seed_decides_the_split_and_no_split_may_be_empty(problem):
     assert not torch.equal(problem(3)["test"][0], problem(4)["test"][0])
     with pytest.raises(ValueError, match="got 100, 1000"):
         problem(train=100, valid=1000)
+
+
+def test_mnist1d_leaves_the_global_generators_as_they_were():
+    _generated_mnist1d.cache_clear()
+    random.seed(7)
+    np.random.seed(7)
+    expected = random.random(), np.random.rand()
+    random.seed(7)
+    np.random.seed(7)
+    mnist1d(0)
+    assert (random.random(), np.random.rand()) == expected
+
+
+def test_mnist1d_is_standardised_as_a_whole_and_every_example_is_in_one_split():
+    splits = mnist1d(2, dtype=torch.float64)
+    assert [x.shape for x, _ in splits.values()] == [(500, 40), (1000, 40), (3500, 40)]
+    inputs, classes = (torch.cat(parts) for parts in zip(*splits.values(), strict=True))
+    assert classes.bincount().tolist() == [500] * 10
+    assert len(inputs.unique(dim=0)) == 5000
+    assert abs(inputs.mean().item()) < 1e-12 and abs(inputs.std().item() - 1) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["scales", "frequencies"])
+def test_unequal_features_have_the_sizes_and_the_weights_that_they_say(kind):
+    def fitted(truth):
+        """Sizes of the features, and the weights that least squares finds without noise."""
+        x, y = unequal_features(
+            3, kind=kind, truth=truth, train=20_000, noise=0, dtype=torch.float64
+        )["train"]
+        return x.square().mean(0).sqrt(), torch.linalg.lstsq(x, y).solution.flatten()
+
+    (size, alike), (same_size, balanced) = fitted("alike"), fitted("balanced")
+    assert torch.equal(size, same_size)
+    smallest, largest = (0.1, 10) if kind == "scales" else (0.1, 10**-0.15)
+    assert smallest * 0.85 < size.min() < smallest * 1.3
+    assert largest * 0.75 < size.max() < largest * 1.05
+    ratio = alike / balanced  # is each feature's size, times one number
+    assert torch.allclose(ratio / ratio.mean(), size / size.mean(), rtol=0.1)
+    for weights in (alike, balanced):
+        assert (size * weights).norm().item() == pytest.approx(1, abs=0.05)
+
+
+def test_unequal_features_have_the_noise_asked_for():
+    quiet, noisy = (
+        unequal_features(3, noise=0, test=20_000),
+        unequal_features(3, test=20_000),
+    )
+    assert torch.equal(quiet["test"][0], noisy["test"][0])
+    assert (noisy["test"][1] - quiet["test"][1]).std().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kind": "x"}, {"truth": "x"}, {"train": 0}, {"features": 0}, {"noise": -1}],
+)
+def test_unequal_features_refuse_a_setting_out_of_range(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        unequal_features(0, **settings)
+
+
+def test_two_heads_name_the_digit_together():
+    plain = digits(5, train=300, valid=500)
+    for split, (inputs, classes) in two_heads(5, label_noise=(0, 0)).items():
+        assert torch.equal(inputs, plain[split][0])
+        remainder, half = classes.unbind(1)
+        digit = 2 * half + (remainder - 2 * half) % 5 % 2
+        assert torch.equal(digit, plain[split][1])
+
+
+def test_each_head_has_its_own_part_of_wrong_training_labels():
+    noisy, true = two_heads(5, label_noise=(0.3, 0.1)), two_heads(5, label_noise=(0, 0))
+    wrong = {split: (noisy[split][1] != true[split][1]).sum(0).tolist() for split in noisy}
+    assert wrong == {"train": [90, 30], "valid": [0, 0], "test": [0, 0]}
+    assert set(noisy["train"][1].flatten().tolist()) == set(range(5))
+    with pytest.raises(ValueError, match="label_noise"):
+        two_heads(0, label_noise=(0.3, 1.1))
