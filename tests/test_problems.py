@@ -1,4 +1,5 @@
 import random
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from lessons.problems import (
     diabetes,
     digits,
     digits_task,
+    docstring_words,
+    docstrings,
     mnist1d,
     two_heads,
     unequal_features,
     wine,
+    zipf_features,
 )
 
 
@@ -227,3 +231,93 @@ def test_each_head_has_its_own_part_of_wrong_training_labels():
     assert set(noisy["train"][1].flatten().tolist()) == set(range(5))
     with pytest.raises(ValueError, match="label_noise"):
         two_heads(0, label_noise=(0.3, 1.1))
+
+
+def test_docstrings_are_a_thousand_of_each_package_each_in_one_split():
+    splits = docstrings(3, dtype=torch.float64)
+    assert {name: tuple(x.shape) for name, (x, _) in splits.items()} == {
+        "train": (1000, 2860),
+        "valid": (1000, 2860),
+        "test": (2000, 2860),
+    }
+    everything = torch.cat([x for x, _ in splits.values()])
+    assert torch.cat([y for _, y in splits.values()]).bincount().tolist() == [1000] * 4
+    assert torch.equal(  # the same documents, whatever the seed
+        everything.sum(0).round(decimals=9),
+        torch.cat([x for x, _ in docstrings(4, dtype=torch.float64).values()])
+        .sum(0)
+        .round(decimals=9),
+    )
+    assert (everything > 0).sum(0).min() >= 10  # each word is in ten documents or more
+
+
+def test_a_docstring_is_the_logarithms_of_its_counts_scaled_to_length_1():
+    inputs, _ = docstrings(dtype=torch.float64, train=3)["train"]
+    assert torch.allclose(inputs.norm(dim=1), torch.ones(3, dtype=torch.float64))
+    # In units of ln 2, which is what a word that stands there once has, they are ln(1 + n).
+    for row in inputs:
+        counts = (row * (np.log(2) / row[row > 0].min())).expm1()
+        assert torch.allclose(counts, counts.round(), atol=1e-9)
+
+
+def test_docstring_words_are_the_columns_and_hold_no_package_name():
+    words = docstring_words()
+    assert words == sorted(set(words)) and len(words) == 2860
+    assert all(word.isalpha() and word.islower() and len(word) > 1 for word in words)
+    names = ("matplotlib", "pyplot", "sklearn", "scikit", "sympy", "torch")
+    assert not [word for word in words if any(name in word for name in names)]
+    splits = docstrings()
+    inputs, classes = (torch.cat([pair[i] for pair in splits.values()]) for i in (0, 1))
+    for word, package in (("axes", 0), ("estimator", 1), ("polynomial", 2), ("tensor", 3)):
+        held = inputs[:, words.index(word)] > 0
+        assert classes[held].bincount(minlength=4).argmax() == package
+
+
+def test_the_words_are_a_copy():
+    docstring_words().clear()
+    assert docstring_words()
+
+
+@pytest.mark.parametrize(("train", "valid"), [(0, 300), (300, 0), (3000, 1000)])
+def test_docstrings_refuse_an_empty_split(train, valid):
+    with pytest.raises(ValueError, match=f"got {train}, {valid}"):
+        docstrings(train=train, valid=valid)
+
+
+def test_the_stored_corpus_is_small_and_the_package_holds_it():
+    path = files("lessons") / "data" / "docstrings.npz"
+    assert 100_000 < len(path.read_bytes()) < 600_000
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_zipf_features_have_the_frequencies_of_the_law(exponent):
+    inputs, labels = zipf_features(0, exponent=exponent, train=20_000)["train"]
+    assert inputs.shape == (20_000, 1000) and labels.shape == (20_000, 1)
+    assert set(inputs.unique().tolist()) == set(labels.unique().tolist()) == {0.0, 1.0}
+    share = torch.arange(1, 1001, dtype=torch.float64) ** -exponent
+    expected = 1 - (1 - share / share.sum()) ** 20  # 20 draws, of which one is enough
+    error = (expected * (1 - expected) / 20_000).sqrt()
+    assert ((inputs.mean(0) - expected).abs() < 5 * error).all()
+
+
+def test_zipf_labels_follow_one_linear_truth_in_all_splits():
+    splits = zipf_features(0, features=10, words=3, train=40_000, test=40_000)
+    fits = []
+    for name in ("train", "test"):
+        inputs, labels = splits[name]
+        fits.append(torch.linalg.lstsq(inputs, labels - 0.5).solution)
+    assert (fits[0] - fits[1]).abs().max() < 0.05
+    assert fits[0].abs().max() > 0.2
+
+
+def test_the_seed_decides_the_zipf_features():
+    first, same, other = (zipf_features(seed)["test"][0] for seed in (1, 1, 2))
+    assert torch.equal(first, same) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"features": 0}, {"words": 0}, {"test": 0}, {"exponent": -1.0}]
+)
+def test_zipf_features_refuse_a_setting_out_of_range(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        zipf_features(0, **settings)

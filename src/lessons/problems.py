@@ -422,18 +422,11 @@ def docstrings(
     counted once, by experiments/docstrings.py, and the counts are stored with this package.
     """
     _, counts, classes = _docstring_counts()
-    if train < 1 or valid < 1 or train + valid >= len(counts):
-        raise ValueError(
-            f"train and valid must be ≥ 1 and leave some of {len(counts)}, but got {train}, {valid}"
-        )
-    order = np.random.default_rng(seed).permutation(len(counts))
     splits = {}
-    for name, part in zip(
-        ("train", "valid", "test"), np.split(order, [train, train + valid]), strict=True
-    ):
-        inputs = torch.from_numpy(counts[part]).to(dtype).log1p_()
+    for name, (rows, targets) in _split(counts, classes, seed, train, valid).items():
+        inputs = torch.from_numpy(rows).to(dtype).log1p_()
         inputs /= inputs.norm(dim=1, keepdim=True)
-        splits[name] = (inputs, torch.from_numpy(classes[part]))
+        splits[name] = (inputs, torch.from_numpy(targets))
     return splits
 
 
