@@ -7,11 +7,13 @@ import torch
 
 from lessons.problems import (
     _generated_mnist1d,
+    breast_cancer,
     diabetes,
     digits,
     digits_task,
     docstring_words,
     docstrings,
+    lasso,
     mnist1d,
     two_heads,
     unequal_features,
@@ -321,3 +323,86 @@ def test_the_seed_decides_the_zipf_features():
 def test_zipf_features_refuse_a_setting_out_of_range(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         zipf_features(0, **settings)
+
+
+def fitted(inputs, targets):
+    return torch.linalg.lstsq(inputs, targets).solution[:, 0]
+
+
+def test_lasso_has_weights_where_it_says_and_nowhere_else():
+    splits = lasso(1, train=4000, noise=0.1)
+    assert [x.shape for x, _ in splits.values()] == [(4000, 60), (100, 60), (1000, 60)]
+    assert all(y.shape == (len(x), 1) for x, y in splits.values())
+    w = fitted(*splits["train"])
+    assert ((w[:10].abs() > 0.49) & (w[:10].abs() < 1.51)).all()
+    assert w[10:].abs().max() < 0.02
+    x, y = splits["test"]  # the same weights in each split
+    assert (x @ w - y[:, 0]).std().item() == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_units_of_lasso_change_the_inputs_and_not_the_targets():
+    plain, spread = lasso(2), lasso(2, spread=1.0)
+    for split in plain:
+        assert torch.equal(plain[split][1], spread[split][1])
+        units = spread[split][0] / plain[split][0]
+        torch.testing.assert_close(units, units[:1].expand_as(units))
+    assert 0.1 < units.min() < 0.2 and 5 < units.max() < 10
+    w = fitted(*lasso(2, spread=1.0, train=4000, noise=0)["train"])
+    torch.testing.assert_close(
+        w * units[0], fitted(*lasso(2, train=4000, noise=0)["train"])
+    )
+
+
+def test_the_seed_decides_lasso():
+    assert torch.equal(lasso(3)["test"][0], lasso(3)["test"][0])
+    assert not torch.equal(lasso(3)["test"][1], lasso(4)["test"][1])
+    x, other = lasso(3)["train"][0], lasso(3)["valid"][0]
+    assert not torch.equal(x, other)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"informative": 61},
+        {"informative": -1},
+        {"noise": -0.1},
+        {"spread": -1},
+        {"test": 0},
+    ],
+)
+def test_lasso_refuses_a_setting_out_of_range(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        lasso(0, **settings)
+
+
+def test_breast_cancer_holds_every_tumour_once_standardised():
+    splits = breast_cancer(3)
+    assert [len(x) for x, _ in splits.values()] == [300, 100, 169]
+    inputs, benign = (torch.cat(parts) for parts in zip(*splits.values(), strict=True))
+    assert inputs.shape == (569, 30) and benign.shape == (569, 1)
+    assert benign.sum() == 357 and set(benign.flatten().tolist()) == {0, 1}
+    ones = torch.ones(30, dtype=torch.float64)
+    torch.testing.assert_close(inputs.std(0, correction=0), ones)
+    torch.testing.assert_close(inputs.mean(0), 0 * ones, atol=1e-12, rtol=0)
+    # Large tumours are rarely benign, so inputs and targets belong together.
+    assert torch.corrcoef(torch.stack([inputs[:, 0], benign[:, 0]]))[0, 1] < -0.7
+
+
+def test_the_noise_columns_of_breast_cancer_say_nothing():
+    noisy, plain = breast_cancer(5, noise_columns=70), breast_cancer(5)
+    assert torch.equal(noisy["test"][0][:, :30], plain["test"][0])
+    assert torch.equal(noisy["valid"][1], plain["valid"][1])
+    noise = torch.cat([x for x, _ in noisy.values()])[:, 30:]
+    assert noise.shape == (569, 70) and abs(noise.std().item() - 1) < 0.02
+    benign = torch.cat([y for _, y in noisy.values()])
+    correlation = torch.corrcoef(torch.cat([benign, noise], 1).T)[0, 1:]
+    assert correlation.abs().max() < 0.17  # 4 standard errors
+    with pytest.raises(ValueError, match="noise_columns must be"):
+        breast_cancer(noise_columns=-1)
+
+
+def test_the_seed_decides_the_split_of_breast_cancer():
+    assert torch.equal(breast_cancer(3)["test"][0], breast_cancer(3)["test"][0])
+    assert not torch.equal(breast_cancer(3)["test"][0], breast_cancer(4)["test"][0])
+    with pytest.raises(ValueError, match="got 500, 69"):
+        breast_cancer(train=500, valid=69)

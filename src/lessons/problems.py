@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes, load_digits, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from torch import Tensor
 
 Splits = dict[str, tuple[Tensor, Tensor]]
@@ -493,3 +493,106 @@ def zipf_features(
             torch.tensor(labels[:, None], dtype=dtype),
         )
     return splits
+
+
+def lasso(
+    seed: int = 0,
+    *,
+    features: int = 60,
+    informative: int = 10,
+    noise: float = 1.0,
+    spread: float = 0.0,
+    train: int = 100,
+    valid: int = 100,
+    test: int = 1000,
+    dtype: torch.dtype = torch.float64,
+) -> Splits:
+    """Return a regression in which only the first ``informative`` features matter: the other weights are 0.
+
+    The target is the sum of the informative features, each times a weight of its own, and noise. A weight is
+    from 0.5 to 1.5 in size and has a random sign.
+
+    Args:
+        seed: of everything that is drawn. What a setting does not touch stays the same: so two spreads
+            differ in nothing but the units.
+        features: normally distributed, independent, with standard deviation 1 (before ``spread``).
+        informative: how many of them have a weight other than 0.
+        noise: the standard deviation of what the features do not explain.
+        spread: each feature is multiplied by its own 10^u, u uniform on ±spread, and its weight divided by
+            that: as if measured in another unit. The targets stay the same.
+        train, valid, test: examples in the splits.
+        dtype: of inputs and targets.
+
+    Returns:
+        split → (inputs of shape (examples, features), targets of shape (examples, 1)).
+
+    Raises:
+        ValueError: a setting is out of range.
+
+    Source: named after Tibshirani (1996), whose estimator finds such weights.
+    """
+    if not 0 <= informative <= features or features < 1:
+        raise ValueError(
+            f"informative must be from 0 to features, but got {informative} of {features}"
+        )
+    if noise < 0 or spread < 0:
+        raise ValueError(f"noise and spread must be ≥ 0, but got {noise} and {spread}")
+    sizes = dict(train=train, valid=valid, test=test)
+    if min(sizes.values()) < 1:
+        raise ValueError(f"train, valid and test must be ≥ 1, but got {train, valid, test}")
+    truth, units, *splits = (np.random.default_rng([seed, part]) for part in range(5))
+    weights = truth.uniform(0.5, 1.5, features) * truth.choice([-1, 1], features)
+    weights[informative:] = 0
+    scale = 10 ** (spread * units.uniform(-1, 1, features))
+    data = {}
+    for (name, size), random in zip(sizes.items(), splits, strict=True):
+        inputs = random.standard_normal((size, features))
+        targets = inputs @ weights + noise * random.standard_normal(size)
+        data[name] = (
+            torch.tensor(inputs * scale, dtype=dtype),
+            torch.tensor(targets[:, np.newaxis], dtype=dtype),
+        )
+    return data
+
+
+def breast_cancer(
+    seed: int = 0,
+    *,
+    noise_columns: int = 0,
+    train: int = 300,
+    valid: int = 100,
+    dtype: torch.dtype = torch.float64,
+) -> Splits:
+    """Return 569 tumours, 30 measurements of each, and whether the tumour is benign (1) or malignant (0).
+
+    The measurements have mean 0 and deviation 1 over all tumours. Their names are scikit-learn's
+    ``load_breast_cancer().feature_names``, in the same order.
+
+    Args:
+        seed: of the shuffle and of the noise.
+        noise_columns: how many features of pure noise, with deviation 1, to append: a weight there is a
+            mistake.
+        train: tumours in ``"train"``.
+        valid: tumours in ``"valid"``; what is left is ``"test"``.
+        dtype: of inputs and targets.
+
+    Returns:
+        split → (inputs of shape (tumours, 30 + noise_columns), targets of shape (tumours, 1), which suit
+        ``binary_cross_entropy_with_logits``).
+
+    Raises:
+        ValueError: a split would be empty, or ``noise_columns`` is negative.
+
+    Source: scikit-learn's ``load_breast_cancer``, after Street, Wolberg and Mangasarian (1993).
+    """
+    if noise_columns < 0:
+        raise ValueError(f"noise_columns must be ≥ 0, but got {noise_columns}")
+    inputs, benign = load_breast_cancer(return_X_y=True)
+    inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+    random = np.random.default_rng([seed, 1])  # apart from the shuffle's
+    noise = random.standard_normal((len(inputs), noise_columns))
+    inputs, benign = np.hstack([inputs, noise]), benign[:, np.newaxis]
+    return {
+        name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype))
+        for name, (x, y) in _split(inputs, benign, seed, train, valid).items()
+    }
