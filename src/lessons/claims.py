@@ -15,8 +15,10 @@ from pathlib import Path
 
 import nbformat
 
+from lessons.display import Markdown
+
 CLAIM = re.compile(r"^\(claim-(\w+)\)=\n\*\*(\w+)\. “(.+?)”\*\* — \*(.+?)\*(.*)$", re.M)
-REFERENCE = re.compile(r"\{(?:ref|numref)\}`(?:[^`<]*<)?([^`<>]+)>?`")
+REFERENCE = re.compile(r"\{(?:ref|numref)\}`(?:([^`<]*?)\s*<)?([^`<>]+)>?`")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,27 @@ def claims(folder: str | Path) -> list[Claim]:
                 if label != name.lower():
                     raise ValueError(f"{path.name}: claim {name} has the label {label!r}")
                 reference = REFERENCE.search(verdict + reason)
-                place = reference[1].strip() if reference else f"decides-{label}"
+                place = reference[2].strip() if reference else f"decides-{label}"
                 found.append(Claim(name, text, verdict, reason.strip(), place, path.stem))
     return sorted(found, key=lambda claim: (claim.id[0], int(claim.id[1:])))
+
+
+def verdicts(claims: list[Claim]) -> Markdown:
+    """Return a list of claims with their verdicts, linked to where each is settled."""
+
+    def link(reference):
+        return f"[{reference[1] or 'the figure'}](#{reference[2].strip()})"
+
+    lines = []
+    for claim in claims:
+        reason = re.sub(r"\s*\{cite:\w\}`[^`]*`", "", REFERENCE.sub(link, claim.reason))
+        if claim.place.startswith("decides-"):
+            reason += f" Settled [below it](#claim-{claim.id.lower()})."
+        verdict = REFERENCE.sub(link, claim.verdict)
+        lines.append(
+            f"- [{claim.id}](#claim-{claim.id.lower()}). “{claim.text}” — **{verdict}** {reason}"
+        )
+    return Markdown("\n".join(lines))
 
 
 def deciding_cell(notebook, place: str):
