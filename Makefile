@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks experiments lab site-check lock clean
+.PHONY: help book test notebooks experiments mutants lab site-check lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps
 
 experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
+
+mutants: $(READY) ## Break the optimizers on purpose, one change at a time; the tests must notice each (half an hour)
+	@$(BIN)/python tools/mutants.py
 
 lab: $(READY) ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=. chapters/$(notdir $(firstword $(CHAPTERS)))

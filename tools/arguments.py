@@ -1,9 +1,11 @@
 """Which constructor arguments of torch's optimizers ours take: the tables of the API reference.
 
-As a Sphinx extension it gives the directive ``{arguments} NAME``, which draws the table of one optimizer.
+As a Sphinx extension it gives the directives ``{arguments} NAME``, which draws the table of one optimizer, and
+``{stricter}``, which draws the table of the values that torch accepts and ours refuse.
 """
 
 import inspect
+import math
 
 import torch
 from docutils import nodes
@@ -67,7 +69,68 @@ def table(optimizer: str) -> str:
     return "\n".join(lines)
 
 
-class Arguments(SphinxDirective):
+# Values that no optimizer can work with, by the name that the table gives them.
+NONSENSE = {
+    "negative": -1.0,
+    "NaN": math.nan,
+    "infinite": math.inf,
+    "a bool": True,
+    "text": "0.1",
+}
+
+
+def accepts(cls, argument: str, value) -> bool:
+    """Return whether an optimizer's constructor takes ``value`` for one of its numbers."""
+    try:
+        cls([torch.zeros(1)], **{argument: value})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def stricter() -> dict[str, dict[str, list[str]]]:
+    """Return kind of value → optimizer → the arguments for which torch accepts it and ours refuses it."""
+    found = {kind: {} for kind in NONSENSE}
+    for name in NAMES:
+        theirs, ours = (getattr(package, name) for package in (torch.optim, lessons))
+        for kind, value in NONSENSE.items():
+            found[kind][name] = [
+                argument
+                for argument, parameter in constructor(ours).items()
+                if type(parameter.default) in (int, float)
+                and argument in constructor(theirs)
+                if accepts(theirs, argument, value) and not accepts(ours, argument, value)
+            ]
+    return found
+
+
+def stricter_table() -> str:
+    """Return :func:`stricter` as a table in Markdown."""
+    lines = [
+        "| optimizer | " + " | ".join(NONSENSE) + " |",
+        "|---" * (len(NONSENSE) + 1) + "|",
+    ]
+    found = stricter()
+    for name in NAMES:
+        cells = [
+            ", ".join(f"`{argument}`" for argument in found[kind][name]) or "–"
+            for kind in NONSENSE
+        ]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines)
+
+
+class Table(SphinxDirective):
+    """A directive whose content is a table in Markdown."""
+
+    def draw(self, markdown: str):
+        container = nodes.container()
+        lines = StringList(markdown.splitlines(), source=__file__)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+
+class Arguments(Table):
     """``{arguments} NAME``: the table of one optimizer's arguments."""
 
     required_arguments = 1
@@ -76,12 +139,17 @@ class Arguments(SphinxDirective):
         (name,) = self.arguments
         if name not in NAMES:
             raise self.error(f"arguments: one of {', '.join(NAMES)}, but got {name!r}")
-        container = nodes.container()
-        lines = StringList(table(name).splitlines(), source=__file__)
-        self.state.nested_parse(lines, self.content_offset, container)
-        return container.children
+        return self.draw(table(name))
+
+
+class Stricter(Table):
+    """``{stricter}``: what torch accepts and ours refuse."""
+
+    def run(self):
+        return self.draw(stricter_table())
 
 
 def setup(app):
     app.add_directive("arguments", Arguments)
+    app.add_directive("stricter", Stricter)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

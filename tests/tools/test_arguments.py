@@ -86,3 +86,32 @@ def test_the_table_says_who_takes_what():
     assert "| `l1` | `0` | – | ✓ |  |" in lines
     (fused,) = (line for line in lines if line.startswith("| `fused`"))
     assert "| ✓ | – | the whole step as one kernel" in fused
+
+
+def test_what_torch_accepts_and_ours_refuse():
+    found = tool["stricter"]()
+    assert found["NaN"]["SGD"] == ["lr", "momentum", "dampening", "weight_decay"]
+    assert found["negative"] == {
+        name: ["dampening"] if name == "SGD" else [] for name in tool["NAMES"]
+    }
+    assert all("lr" in found["infinite"][name] for name in tool["NAMES"])
+
+
+@pytest.mark.parametrize("name", tool["NAMES"])
+@pytest.mark.parametrize("kind", tool["NONSENSE"])
+def test_ours_refuse_all_nonsense(name, kind):
+    ours = getattr(lessons, name)
+    numbers = {
+        argument
+        for argument, parameter in tool["constructor"](ours).items()
+        if type(parameter.default) in (int, float)
+    }
+    assert "lr" in numbers
+    for argument in numbers:
+        assert not tool["accepts"](ours, argument, tool["NONSENSE"][kind]), argument
+
+
+def test_the_table_of_what_ours_refuse_is_markdown():
+    lines = tool["stricter_table"]().splitlines()
+    assert len(lines) == len(tool["NAMES"]) + 2
+    assert {line.count("|") for line in lines} == {len(tool["NONSENSE"]) + 2}

@@ -1,0 +1,113 @@
+"""Which words are worth a weight? L1 against pruning, on docstrings of four packages as bags of words.
+
+Writes chapters/data/l1_words.csv, in about two minutes on one core.
+
+Two ways to a model with few weights other than 0: FTRL-Proximal with L1, and dropping the smallest weights of
+a model that was trained without. Then each trains once more, without penalty, on the weights that it kept.
+"""
+
+import csv
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lessons import Adagrad, FTRLProximal
+from lessons.problems import docstrings
+from lessons.training import train
+
+OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_words.csv"
+SEEDS = range(10)
+L1 = (1e-4, 3e-4, 1e-3, 2e-3, 4e-3)
+TRAINING = dict(steps=500, batch_size=20)
+RATES = {"Adagrad": (0.1, 0.3, 1.0), "FTRL-Proximal": (3.0, 10.0, 30.0)}
+TUNING_SEEDS = range(100, 103)
+TORCH = torch.__version__.split("+")[0]
+HEADER = f"""\
+Docstrings of matplotlib, scikit-learn, sympy and torch: softmax regression on 2860 words, 4 · 2860 weights.
+Training: 1000 documents, {TRAINING["steps"]} steps of {TRAINING["batch_size"]}, float64; weights start at 0.
+Seeds {SEEDS}: the split and the order.
+L1: FTRL-Proximal, penalty l1 · ‖W‖₁, biases free. pruned: Adagrad without penalty, of which as many
+  of the largest weights are kept as L1 kept. + refit: Adagrad without penalty on the kept weights alone.
+lr: of {RATES}, the one with the best mean accuracy on 1000 other documents,
+  over seeds {TUNING_SEEDS}: for FTRL-Proximal each l1's own, for Adagrad that of all weights.
+weights, words: how many are not exactly 0, and how many words have such a weight.
+test_accuracy: on the 2000 documents left.
+Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+
+
+def fit(optimizer, lr, x, y, *, seed, keep=None, **settings):
+    """Return weights and biases. Weights outside ``keep`` stay 0."""
+    model = nn.Linear(x.shape[1], 4)
+    for param in model.parameters():
+        nn.init.zeros_(param)
+    if keep is not None:
+        model.weight.register_hook(lambda grad: grad * keep)
+    groups = [
+        {"params": [model.weight], **settings},
+        {"params": [model.bias]},
+    ]
+    train(model, optimizer(groups, lr=lr), x, y, seed=seed, **TRAINING)
+    return model.weight.detach(), model.bias.detach()
+
+
+def accuracy(w, b, x, y):
+    return ((x @ w.T + b).argmax(1) == y).double().mean().item()
+
+
+def tuned(name, optimizer, **settings):
+    """Return the lr with the best mean validation accuracy."""
+    scores = dict.fromkeys(RATES[name], 0.0)
+    for seed in TUNING_SEEDS:
+        data = docstrings(seed, dtype=torch.float64)
+        for lr in scores:
+            found = fit(optimizer, lr, *data["train"], seed=seed, **settings)
+            scores[lr] += accuracy(*found, *data["valid"])
+    return max(scores, key=scores.get)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    adagrad_lr = tuned("Adagrad", Adagrad)
+    ftrl_lr = {l1: tuned("FTRL-Proximal", FTRLProximal, l1=l1) for l1 in L1}
+    print("lr:", adagrad_lr, ftrl_lr, flush=True)
+    rows = []
+    for seed in SEEDS:
+        data = docstrings(seed, dtype=torch.float64)
+
+        def add(method, l1, lr, w, b, seed=seed, test=data["test"]):
+            weights, words = (w != 0).sum().item(), (w != 0).any(0).sum().item()
+            row = dict(method=method, l1=l1, lr=lr, seed=seed, weights=weights, words=words)
+            rows.append(row | {"test_accuracy": accuracy(w, b, *test)})
+
+        def refit(keep, seed=seed, train=data["train"]):
+            return fit(Adagrad, adagrad_lr, *train, seed=seed, keep=keep)
+
+        dense, bias = fit(Adagrad, adagrad_lr, *data["train"], seed=seed)
+        add("all words", 0, adagrad_lr, dense, bias)
+        ranked = dense.abs().flatten().sort(descending=True).values
+        for l1 in L1:
+            w, b = fit(FTRLProximal, ftrl_lr[l1], *data["train"], seed=seed, l1=l1)
+            add("L1", l1, ftrl_lr[l1], w, b)
+            add("L1 + refit", l1, adagrad_lr, *refit(w != 0))
+            keep = dense.abs() >= ranked[(w != 0).sum() - 1]
+            add("pruned", l1, adagrad_lr, dense * keep, bias)
+            add("pruned + refit", l1, adagrad_lr, *refit(keep))
+        print(seed, *(f"{r['test_accuracy']:.3f}" for r in rows[-21:]), flush=True)
+
+    OUTPUT.parent.mkdir(exist_ok=True)
+    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
+            )
+
+
+if __name__ == "__main__":
+    main()

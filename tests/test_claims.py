@@ -1,0 +1,85 @@
+"""Claims are found where they stand, and lead to the cell that decides them."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from lessons.claims import Claim, claims, deciding_cell, verdicts
+
+ONE = "(claim-a2)=\n**A2. “Up is down.”** — *False* here. See {ref}`the fall <sec-fall>` and {ref}`x <sec-x>`."
+TWO = "(claim-b1)=\n**B1. “Why?”** — *No.* {numref}`fig-why` shows it {cite:p}`newton`."
+THREE = (
+    "(claim-a10)=\n**A10. “The sky is |blue|.”** — *True.* Look below.\n\n(decides-a10)="
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name, *texts):
+        cells = [new_markdown_cell(text) for text in texts]
+        nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+
+    write("02_second", THREE)
+    write("01_first", "# Title", TWO, ONE)
+    return tmp_path
+
+
+def test_claims_are_found_and_sorted(folder):
+    found = claims(folder)
+    assert [(claim.id, claim.chapter) for claim in found] == [
+        ("A2", "01_first"),
+        ("A10", "02_second"),
+        ("B1", "01_first"),
+    ]
+    assert found[0] == Claim(
+        "A2",
+        "Up is down.",
+        "False",
+        "here. See {ref}`the fall <sec-fall>` and {ref}`x <sec-x>`.",
+        "sec-fall",
+        "01_first",
+    )
+    assert [claim.place for claim in found] == ["sec-fall", "decides-a10", "fig-why"]
+
+
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("(claim-a1)=\nA1: up is down: false", "another form"),
+        ("(claim-a1)=\n**A2. “Up is down.”** — *False.* So.", "A2 has the label 'a1'"),
+    ],
+)
+def test_a_claim_of_another_form_is_refused(folder, text, match):
+    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), folder / "03_third.ipynb")
+    with pytest.raises(ValueError, match=f"03_third.ipynb: .*{match}"):
+        claims(folder)
+
+
+def test_the_list_of_verdicts_links_to_each_claim_and_place(folder):
+    assert verdicts(claims(folder)).splitlines() == [
+        "- [A2](#claim-a2). “Up is down.” — **False** here. See [the fall](#sec-fall) and [x](#sec-x).",
+        "- [A10](#claim-a10). “The sky is |blue|.” — **True.** Look below. Settled [below it](#claim-a10).",
+        "- [B1](#claim-b1). “Why?” — **No.** [the figure](#fig-why) shows it.",
+    ]
+
+
+def test_the_deciding_cell_is_the_first_below_the_label_and_in_its_section():
+    figure = new_code_cell("f", metadata={"mystnb": {"figure": {"name": "fig-f"}}})
+    a, b = new_code_cell("a"), new_code_cell("b")
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell(
+                "(sec-late)=\n### A question\n\nProse\n\n## The next section"
+            ),
+            a,
+            new_markdown_cell("(sec-b)="),
+            new_markdown_cell("more prose"),
+            b,
+            figure,
+            new_markdown_cell("(sec-end)="),
+        ]
+    )
+    assert deciding_cell(notebook, "sec-b") is b
+    assert deciding_cell(notebook, "fig-f") is figure
+    for place in ("sec-late", "sec-end", "nowhere"):
+        assert deciding_cell(notebook, place) is None
