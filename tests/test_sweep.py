@@ -1,12 +1,20 @@
+import concurrent.futures
+import functools
 import math
+import multiprocessing
+import os
+import pickle
+import signal
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons import SGD, Adagrad, Adam, AdamW, RMSprop
+from lessons import SGD, Adagrad, Adam, AdamW, FTRLProximal, RMSprop, stack
 from lessons.sweep import SweepResult, build, cosine, paired_difference, sweep
 from lessons.training import train
 
@@ -160,35 +168,53 @@ def test_a_regression_has_losses_and_no_accuracy():
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "name", "values"),
+    ("ours", "theirs", "axes"),
     [
-        (AdamW, torch.optim.AdamW, "betas", [(0.5, 0.9), (0.9, 0.99)]),
-        (AdamW, torch.optim.AdamW, "eps", [1e-8, 1e-2]),
-        (SGD, torch.optim.SGD, "momentum", [0, 0.9]),
-        (RMSprop, torch.optim.RMSprop, "alpha", [0.5, 0.99]),
-        (RMSprop, torch.optim.RMSprop, "momentum", [0, 0.9]),
-        (Adagrad, torch.optim.Adagrad, "lr_decay", [0, 0.5]),
+        (AdamW, torch.optim.AdamW, {"betas": ((0.5, 0.9), (0.9, 0.99))}),
+        (Adam, torch.optim.Adam, {"amsgrad": (True, False), "eps": (1e-8, 1e-3)}),
+        (Adam, torch.optim.Adam, {"decoupled_weight_decay": (False, True)}),
+        (SGD, torch.optim.SGD, {"momentum": (0, 0.9)}),
+        (SGD, torch.optim.SGD, {"momentum": (0.5, 0.9), "nesterov": (False, True)}),
+        (SGD, torch.optim.SGD, {"maximize": (False, True), "lr": (0.01, 0.1)}),
+        (RMSprop, torch.optim.RMSprop, {"alpha": (0.5, 0.99), "momentum": (0, 0.9)}),
+        (RMSprop, torch.optim.RMSprop, {"centered": (False, True)}),
+        (Adagrad, torch.optim.Adagrad, {"lr_decay": (0, 0.5)}),
+        (Adagrad, torch.optim.Adagrad, {"initial_accumulator_value": (0, 0.5)}),
+        # Torch has none of these: here each cell is trained alone, by the class in a plain loop.
+        (AdamW, AdamW, {"l1": (0, 0.01, 0.1)}),
+        (SGD, SGD, {"l1": (0.01, 0.1), "l1_method": ("subgradient", "prox", "cumulative")}),
+        (FTRLProximal, FTRLProximal, {"lr": (0.1, 0.5), "beta": (1, 2), "l1": (0, 0.01)}),
+        (FTRLProximal, FTRLProximal, {"l2": (0.01, 0.1), "per_step": (True, False)}),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else value.__name__,
 )
-def test_any_number_of_a_rule_can_be_an_axis(ours, theirs, name, values):
-    result = run(ours, axes={name: values}, settings={"lr": 0.01})
-    for i, value in enumerate(values):
-        alone = plain(theirs, mlp, SEEDS[1], lr=0.01, **{name: value})
-        assert math.isclose(
-            result.metrics["train_loss"][i, 1], alone["train_loss"], rel_tol=1e-10
-        )
+def test_any_hyper_parameter_can_be_an_axis(ours, theirs, axes):
+    settings = {"lr": 0.1} if ours is FTRLProximal else {"lr": 0.1, "weight_decay": 0.1}
+    if "eps" in axes or ours is RMSprop:
+        settings["lr"] = 0.01
+    losses = run(ours, axes=axes, settings=settings).metrics["train_loss"]
+    for place in np.ndindex(losses.shape[:-1]):
+        cell = {name: axes[name][i] for name, i in zip(axes, place, strict=True)}
+        for k, seed in enumerate(SEEDS):
+            alone = plain(theirs, mlp, seed, **settings | cell)["train_loss"]
+            assert math.isclose(losses[(*place, k)], alone, rel_tol=1e-10), (cell, seed)
+    assert len(np.unique(losses)) == losses.size
 
 
-def test_l1_varies_between_cells():
-    axes = {"l1": (0.0, 0.01, 0.1)}
-    for method in ("prox", "cumulative", "subgradient"):
-        settings = {"lr": 0.1, "l1_method": method, "momentum": 0.5}
-        together = run(SGD, axes=axes, settings=settings)
-        for i, l1 in enumerate(axes["l1"]):
-            alone = run(SGD, axes={}, settings={**settings, "l1": l1})
-            np.testing.assert_allclose(
-                together.metrics["train_loss"][i], alone.metrics["train_loss"], rtol=1e-10
-            )
+def test_axes_come_back_as_plain_values():
+    axes = {"betas": np.array([[0.5, 0.9]]), "amsgrad": np.array([True]), "lr": [1]}
+    assert run(Adam, axes=axes).axes == {
+        "betas": ((0.5, 0.9),),
+        "amsgrad": (True,),
+        "lr": (1.0,),
+    }
+    methods = run(SGD, axes={"l1_method": np.array(["prox", "cumulative"])}).axes
+    assert methods == {"l1_method": ("prox", "cumulative")}
+
+
+def test_cells_that_no_optimizer_takes_are_refused_before_any_training():
+    with pytest.raises(ValueError, match="Nesterov momentum requires a momentum"):
+        run(SGD, axes={"momentum": (0.9, 0.0), "nesterov": (False, True)}, model=None)
 
 
 # --- independent of what else is trained --------------------------------------------------------
@@ -254,6 +280,66 @@ def test_a_diverged_run_is_nan_and_harms_no_other():
     assert result.best("valid_loss") == {"lr": 0.1}
 
 
+def test_an_infinite_loss_is_nan_too():
+    def far(seed):
+        return {split: (x, x[:, :3] * 1e200) for split, (x, _) in data(seed).items()}
+
+    result = run(SGD, data=far, axes={}, settings={"lr": 0.0}, loss=F.mse_loss)
+    assert np.isnan(result.metrics["train_loss"]).all()
+
+
+@pytest.mark.parametrize("model", [mlp, Convolutions])
+@pytest.mark.parametrize("part", [5, 14])
+def test_examples_are_measured_in_parts_with_the_same_result(model, part, monkeypatch):
+    monkeypatch.setattr(stack, "PART", part)
+    assert_equals_plain(run(model=model), torch.optim.AdamW, model)
+
+
+def root_mean_square(outputs, targets):
+    """A loss that is no mean over the examples."""
+    return (outputs - targets).square().mean().sqrt()
+
+
+def test_a_loss_may_be_any_function_of_all_examples(monkeypatch):
+    monkeypatch.setattr(stack, "PART", 12)
+
+    def regression(seed):
+        return {split: (x, x[:, :3].sin()) for split, (x, _) in data(seed).items()}
+
+    result = run(data=regression, loss=root_mean_square)
+    assert_equals_plain(
+        result, torch.optim.AdamW, mlp, data=regression, loss=root_mean_square
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        functools.partial(F.cross_entropy, label_smoothing=0.3),
+        lambda outputs, targets: F.cross_entropy(outputs, targets),
+    ],
+)
+def test_another_loss_on_classes(loss):
+    assert_equals_plain(run(loss=loss), torch.optim.AdamW, mlp, loss=loss)
+
+
+def test_classes_of_many_positions():
+    """Targets of shape (examples, positions), as in the labelling of each pixel."""
+
+    class Positions(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).unflatten(-1, (3, 2))
+
+    def model():
+        return Positions(nn.Linear(6, 6))
+
+    def labels(seed):
+        return {split: (x, (x[:, :2] > 0).long()) for split, (x, _) in data(seed).items()}
+
+    result = run(model=model, data=labels)
+    assert_equals_plain(result, torch.optim.AdamW, model, data=labels)
+
+
 def test_float32_is_the_default_and_close_to_float64():
     single, double = run(dtype=torch.float32), run()
     np.testing.assert_allclose(
@@ -297,6 +383,12 @@ def test_edges_names_the_axes_that_were_too_short(result):
     assert result.edges("test_loss") == ["lr", "weight_decay"]
 
 
+def test_an_axis_without_an_order_has_no_edges():
+    accuracy = {"valid_accuracy": np.array([[0.5], [0.6]])}
+    for values in ((False, True), ("prox", "cumulative")):
+        assert SweepResult({"axis": values}, (0,), accuracy).edges() == []
+
+
 def test_an_axis_of_one_value_has_no_edges():
     one = SweepResult({"lr": (0.1,)}, (0,), {"valid_accuracy": np.array([[0.5]])})
     assert one.edges("valid_accuracy") == []
@@ -313,6 +405,489 @@ def test_an_unknown_metric_is_named(result):
         ValueError, match="valid_accuracy, valid_loss, test_loss, but got 'accuracy'"
     ):
         result.mean("accuracy")
+
+
+def test_select_takes_a_part_of_the_grid(result):
+    part = result.select(weight_decay=2.0)
+    assert part.axes == {"lr": (0.1, 0.2)} and part.seeds == (0, 1)
+    assert part.metrics["valid_accuracy"].tolist() == [[0.875, 0.625], [0.75, 0.75]]
+    assert part.about["weight_decay"] == 2.0 and "weight_decay" not in result.about
+    point = result.select(weight_decay=3.0, lr=0.2)
+    assert point.axes == {} and point.metrics["valid_accuracy"].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (
+            {"lr": 0.3},
+            r"no lr = 0.3, but lr: \(0.1, 0.2\); weight_decay: \(1.0, 2.0, 3.0\)",
+        ),
+        ({"eps": 0.1}, "no eps = 0.1"),
+    ],
+)
+def test_select_names_what_there_is(result, values, match):
+    with pytest.raises(ValueError, match=match):
+        result.select(**values)
+
+
+# --- as a figure --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closing_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closing_figures")
+def test_a_heatmap_has_the_means_and_the_names_of_the_axes(result):
+    image = result.heatmap()
+    ax = image.axes
+    np.testing.assert_allclose(image.get_array(), [[0.3, 0.75, 0.1], [0.5, 0.75, 0.5]])
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("lr", "weight_decay")
+    assert ax.get_title() == "mean valid accuracy"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "3"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0.1", "0.2"]
+    assert {tuple(line.get_xydata()[0]) for line in ax.lines} == {(1.0, 0.0)}  # the best
+    _, bar = ax.figure.axes
+    assert bar.get_ylabel() == "valid accuracy"
+
+
+@pytest.mark.usefixtures("closing_figures")
+def test_a_heatmap_goes_where_it_is_told_with_the_options_of_plots(result):
+    _, (left, right) = plt.subplots(1, 2)
+    image = result.heatmap("valid_loss", ax=right, xlabel="λ", limits=(0, 2), best=None)
+    assert image.axes is right and right.figure.axes == [left, right]
+    assert right.get_xlabel() == "λ" and right.get_ylabel() == "lr"
+    assert image.get_clim() == (0, 2) and not right.lines
+    assert image.get_array().mask.tolist() == [[True, False, False], [False] * 3]
+
+
+@pytest.mark.usefixtures("closing_figures")
+def test_a_heatmap_without_a_number_has_no_ring(result):
+    result.metrics["valid_loss"][:] = np.nan
+    assert not result.heatmap("valid_loss").axes.lines
+
+
+@pytest.mark.usefixtures("closing_figures")
+def test_a_heatmap_of_booleans_words_and_pairs():
+    axes = {"amsgrad": (False, True), "betas": ((0.9, 0.99), (0.9, 0.999))}
+    ax = SweepResult(axes, (0,), {"valid_accuracy": np.eye(2)[..., None]}).heatmap().axes
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["False", "True"]
+    assert ax.get_xticklabels()[1].get_text() == "(0.9, 0.999)"
+
+
+def test_a_heatmap_wants_two_axes(result):
+    with pytest.raises(ValueError, match=r"two axes, but the sweep has 1: lr; select\(\)"):
+        result.select(weight_decay=1.0).heatmap()
+
+
+# --- in a file ----------------------------------------------------------------------------------
+
+
+def test_a_file_gives_back_all_that_was_saved(tmp_path):
+    axes = {
+        "betas": ((0.9, 0.99), (0.8, 0.999)),
+        "lr": (0.1, 1 / 3, 1e300),
+        "amsgrad": (True, False),
+    }
+    result = run(Adam, axes=axes, schedule=cosine)
+    result.metrics["train_loss"][0, 0, 0] = np.nan
+    path = tmp_path / "a sweep, β₂ × lr"
+    result.save(path)
+    again = SweepResult.load(str(path))
+    assert (again.axes, again.seeds, again.about) == (result.axes, SEEDS, result.about)
+    assert [*again.metrics] == [*result.metrics]
+    for name, values in result.metrics.items():
+        assert again.metrics[name].dtype == np.float64
+        np.testing.assert_array_equal(again.metrics[name], values)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_result_tells_what_was_the_same_in_all_runs():
+    about = run(settings={"eps": 1e-6}, schedule=cosine).about
+    assert about["optimizer"] == "AdamW" and about["eps"] == 1e-6
+    assert about["betas"] == [0.9, 0.999] and about["amsgrad"] is False
+    assert (about["steps"], about["batch_size"], about["loss_scale"]) == (15, 12, 1)
+    assert about["dtype"] == "torch.float64" and "Linear(in_features=6" in about["model"]
+    assert about["schedule"][0] == 1 and len(about["schedule"]) == 8
+    assert not about.keys() & AXES.keys()
+    start = run(settings={"eps": 1e-6}, axes={"lr": (0.0,)}).metrics  # of this seed
+    for name, shown in about["untrained"].items():
+        assert math.isclose(float(shown), start[name][0, 0], rel_tol=1e-3)
+
+
+def test_a_file_needs_no_pickle(tmp_path, monkeypatch):
+    run().save(tmp_path / "sweep.npz")
+    for name in ("load", "loads"):
+        monkeypatch.setattr(pickle, name, None)
+    assert SweepResult.load(tmp_path / "sweep.npz").seeds == SEEDS
+
+
+@pytest.mark.parametrize("content", ["text", "array", "archive", "empty"])
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    path = tmp_path / "other"
+    with path.open("wb") as file:
+        if content == "text":
+            file.write(b"lr,accuracy\n0.1,0.9\n")
+        elif content == "array":
+            np.save(file, np.ones(3))
+        elif content == "archive":
+            np.savez(file, train_loss=np.ones(3))
+    before = path.read_bytes()
+    for load in (SweepResult.load, lambda path: run(resume=path)):
+        with pytest.raises(ValueError, match=r"other is no file of a sweep"):
+            load(path)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        SweepResult.load(tmp_path / "nowhere")
+
+
+def test_a_save_that_fails_leaves_the_old_file(result, tmp_path, monkeypatch):
+    path = tmp_path / "sweep.npz"
+    result.save(path)
+    before = path.read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        result.save(path)
+    assert path.read_bytes() == before
+
+
+# --- with an interruption -----------------------------------------------------------------------
+
+
+class Visits:
+    """The data set of this file, as a function that remembers its calls and fails at will."""
+
+    def __init__(self, failure=None, at=None):
+        self.seeds, self.failure, self.at = [], failure, at
+
+    def __call__(self, seed):
+        self.seeds.append(seed)
+        if seed == self.at:
+            raise self.failure
+        return data(seed)
+
+
+def assert_same(result, expected):
+    """Assert that two sweeps agree to the last bit."""
+    assert (result.axes, result.seeds) == (expected.axes, expected.seeds)
+    assert result.metrics.keys() == expected.metrics.keys()
+    for name, values in expected.metrics.items():
+        np.testing.assert_array_equal(result.metrics[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), RuntimeError("out of memory")])
+def test_an_interrupted_sweep_goes_on_from_what_is_done(tmp_path, failure):
+    path, seeds = tmp_path / "sweep.npz", (3, 1, 2)
+    with pytest.raises(type(failure)):
+        run(data=Visits(failure, at=2), seeds=seeds, chunk=3, resume=path)
+
+    partial = SweepResult.load(path)
+    assert partial.metrics["finished"][0, 0].tolist() == [1, 1, 0]
+    expected = run(seeds=seeds, chunk=3)
+    for name, values in expected.metrics.items():
+        np.testing.assert_array_equal(partial.metrics[name][..., :2], values[..., :2])
+        assert np.isnan(partial.metrics[name][..., 2]).all()
+
+    visits = Visits()
+    assert_same(run(data=visits, seeds=seeds, chunk=3, resume=path), expected)
+    assert visits.seeds == [3, 2, 2]  # the first to tell the sweep by, then two blocks
+    assert "finished" not in expected.metrics
+
+
+def test_a_diverged_run_is_done(tmp_path):
+    axes, path = {"lr": (0.1, 1e300)}, tmp_path / "sweep.npz"
+    first = run(SGD, axes=axes, resume=path)
+    assert np.isnan(first.metrics["train_loss"][1]).all()
+    visits = Visits()
+    assert_same(run(SGD, axes=axes, data=visits, resume=path), first)
+    assert visits.seeds == [3]
+
+
+def test_a_finished_sweep_comes_from_its_file_in_whatever_blocks(tmp_path):
+    first = run(resume=tmp_path / "resume.npz")
+    first.save(tmp_path / "saved.npz")
+    for name in ("resume.npz", "saved.npz"):
+        visits = Visits()
+        assert_same(run(data=visits, resume=tmp_path / name, chunk=1), first)
+        assert visits.seeds == [3]
+
+
+def test_blocks_of_another_size_lose_nothing(tmp_path):
+    path = tmp_path / "sweep.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(data=Visits(KeyboardInterrupt(), at=1), chunk=4, resume=path)
+    finished = SweepResult.load(path).metrics["finished"]
+    assert finished[..., 0].all() and not finished[..., 1].any()
+    for name, values in run(resume=path, chunk=100).metrics.items():
+        np.testing.assert_allclose(values, run().metrics[name], rtol=1e-10)
+
+
+class Wide(nn.Sequential):
+    """Prints as the plain model does, but starts from other weights."""
+
+    def __init__(self):
+        super().__init__(*mlp())
+        self[0].weight.data *= 2
+
+    def _get_name(self):
+        return "Sequential"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("optimizer is AdamW, not Adam", {"optimizer": Adam}),
+        ("eps is 1e-08, not 0.001", {"settings": {"eps": 1e-3}}),
+        ("steps is 15, not 16", {"steps": 16}),
+        ("batch_size is 12, not 11", {"batch_size": 11}),
+        ("loss_scale is 1.0, not 2.0", {"loss_scale": 2.0}),
+        ("dtype is torch.float64, not torch.float32", {"dtype": torch.float32}),
+        ("schedule is None, not .1.0, ", {"schedule": cosine}),
+        ("seeds is .3, 1., not .1, 3.", {"seeds": (1, 3)}),
+        ("axes is ", {"axes": {"lr": (0.003, 0.04), "weight_decay": (0.0, 0.1, 0.4)}}),
+        ("axes is ", {"axes": dict(reversed(AXES.items()))}),
+        ("model is ", {"model": lambda: nn.Linear(6, 3)}),
+        ("untrained is ", {"model": Wide}),
+        ("untrained is ", {"data": lambda seed: data(seed + 1)}),
+        ("untrained is ", {"loss": functools.partial(F.cross_entropy, reduction="sum")}),
+    ],
+)
+def test_the_file_of_another_sweep_is_refused_and_left_alone(tmp_path, name, changes):
+    path = tmp_path / "sweep.npz"
+    run(resume=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"sweep.npz holds another sweep: its {name}"):
+        run(**{"resume": path} | changes)
+    assert path.read_bytes() == before
+
+
+def test_two_schedules_are_told_apart(tmp_path):
+    run(schedule=cosine, resume=tmp_path / "sweep.npz")
+    with pytest.raises(ValueError, match="its schedule is"):
+        run(schedule=lambda fraction: 1 - fraction, resume=tmp_path / "sweep.npz")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
+    visits = Visits()
+    with pytest.raises(FileNotFoundError):
+        run(data=visits, resume=tmp_path / "nowhere" / "sweep.npz")
+    assert visits.seeds == [3]
+
+
+# --- with an executor ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def processes():
+    # "spawn": a copy of a process whose threads have computed may hang.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(
+        2, context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as executor:
+        yield executor
+
+
+@pytest.fixture
+def one_thread():
+    """As in the executors' processes: so that the sums are rounded alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("model", [mlp, Convolutions])
+def test_processes_give_the_same_bits(processes, model):
+    changes = dict(model=model, seeds=(3, 1, 2), chunk=4, schedule=cosine)
+    assert_same(run(executor=processes, **changes), run(**changes))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_processes_take_tensors_and_the_default_type(processes):
+    """Weights that are drawn as float64 are others than those drawn as float32."""
+    changes = dict(data=data(1), chunk=4, dtype=torch.float32)
+    single = run(**changes)
+    assert_same(run(executor=processes, **changes), single)
+    torch.set_default_dtype(torch.float64)
+    try:
+        expected = run(**changes)
+        assert_same(run(executor=processes, **changes), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (expected.metrics["train_loss"] != single.metrics["train_loss"]).all()
+    assert_same(run(executor=processes, **changes), single)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_threads_do_not_disturb_each_others_initial_weights():
+    changes = dict(seeds=range(8), steps=2, chunk=2)
+    expected = run(**changes)
+    for _ in range(5):
+        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+            assert_same(run(executor=executor, **changes), expected)
+
+
+@pytest.mark.parametrize("name", ["model", "data", "loss", "schedule"])
+def test_what_no_process_can_be_sent_is_named(processes, name):
+    function = {"model": mlp, "data": data, "loss": F.cross_entropy, "schedule": cosine}
+    with pytest.raises(TypeError, match=f"^{name} cannot be sent to another process: .*kl"):
+        run(executor=processes, **{name: lambda *args: function[name](*args)})
+
+
+def test_threads_need_no_pickle():
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        assert_same(run(executor=executor, model=lambda: mlp(), chunk=3), run(chunk=3))
+
+
+def test_a_failure_ends_the_sweep_and_keeps_what_was_done(tmp_path):
+    path, seeds = tmp_path / "sweep.npz", (3, 1, *range(10, 60))
+    visits = Visits(RuntimeError("out of memory"), at=1)
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
+        pytest.raises(RuntimeError, match="out of memory"),
+    ):
+        run(data=visits, seeds=seeds, chunk=6, resume=path, executor=executor)
+    finished = SweepResult.load(path).metrics["finished"][0, 0]
+    assert finished[:2].tolist() == [1, 0]
+    assert finished.sum() == len(visits.seeds) - 2 < 40  # the one begun was waited for
+
+
+def deadly(seed, *, at, parent, died):
+    """The data set of this file; the first process that asks for seed ``at`` is killed."""
+    if seed == at and os.getpid() != parent and not Path(died).exists():
+        Path(died).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return data(seed)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_killed_process_loses_nothing_that_was_done(tmp_path):
+    died, path, seeds = tmp_path / "died", tmp_path / "sweep.npz", (3, 1, 2)
+    changes = dict(
+        data=functools.partial(deadly, at=1, parent=os.getpid(), died=str(died)),
+        seeds=seeds,
+        chunk=3,
+        resume=path,
+    )
+    context = multiprocessing.get_context("spawn")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, context) as executor,
+        pytest.raises(concurrent.futures.BrokenExecutor, match=r"resume=.* keeps what was"),
+    ):
+        run(executor=executor, **changes)
+    assert died.exists()
+    assert SweepResult.load(path).metrics["finished"][:, 0].T.tolist() == [
+        [1, 1],
+        [0, 0],
+        [0, 0],
+    ]
+    visits = Visits()
+    resumed = run(**changes | {"data": visits})
+    assert visits.seeds == [3, 1, 1, 2, 2]
+    assert_same(resumed, run(seeds=seeds, chunk=3))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_dask_cluster_that_loses_a_worker_loses_nothing(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    died, seeds = tmp_path / "died", (3, 1, 2, 5)
+    deadly_data = functools.partial(deadly, at=1, parent=os.getpid(), died=str(died))
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        survived = run(
+            model=lambda: mlp(),  # Dask sends functions of any kind
+            data=deadly_data,
+            seeds=seeds,
+            chunk=3,
+            executor=client.get_executor(),
+        )
+    assert died.exists()
+    assert_same(survived, run(seeds=seeds, chunk=3))
+
+
+# --- memory, devices, progress ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 6, 7, 12])
+@pytest.mark.parametrize("axes", [AXES, {**AXES, "amsgrad": (True, False)}])
+def test_no_more_than_a_chunk_of_models_is_trained_at_once(chunk, axes, monkeypatch):
+    monkeypatch.setattr(stack, "PART", 10)
+    forward, seen = stack.Stack._forward, []
+
+    def spy(self, x):
+        seen.append((len(self.weights), len(x), x.shape[1]))
+        return forward(self, x)
+
+    monkeypatch.setattr(stack.Stack, "_forward", spy)
+    run(axes=axes, chunk=chunk, seeds=(3, 1, 2))
+    weights, models, examples = np.array(seen).T
+    assert (weights == models).all() and models.max() == min(
+        chunk, 12 if chunk >= 12 else 6
+    )
+    assert examples.max() == 12  # the batch
+
+
+def test_the_default_chunk_fits_a_cpus_cache(monkeypatch):
+    sizes = []
+    train_stack = stack.Stack.train
+    monkeypatch.setattr(
+        stack.Stack,
+        "train",
+        lambda self: (sizes.append(self.weights.nbytes), train_stack(self)),
+    )
+    run(axes={"lr": np.linspace(0, 0.1, 2000)}, seeds=(1,), steps=1, dtype=torch.float32)
+    assert len(sizes) > 1 and 2**19 < max(sizes) <= 2**20
+
+
+@pytest.mark.parametrize("model", [mlp, Convolutions])
+def test_every_device_gives_the_same(device, model):
+    changes = dict(model=model, dtype=torch.float32, schedule=cosine)
+    here, there = run(**changes).metrics, run(device=device, **changes).metrics
+    np.testing.assert_allclose(there["valid_loss"], here["valid_loss"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("model", [mlp, Convolutions])
+@pytest.mark.parametrize("ours", [AdamW, SGD, Adagrad, RMSprop, FTRLProximal])
+def test_a_training_stays_on_the_device_and_never_waits_for_it(model, ours, monkeypatch):
+    """A tensor of the device "meta" has a shape and no values: to read one raises, and so does to mix them."""
+    table, devices = stack.Stack._table, []
+
+    def spy(self, of_models):
+        devices.append(of_models.device.type)
+        here = torch.zeros(of_models.shape) if of_models.is_meta else of_models
+        return table(self, here)
+
+    monkeypatch.setattr(stack.Stack, "_table", spy)
+    run(ours, model, axes={"lr": (0.1, 0.2)}, device="meta", schedule=cosine)
+    assert devices == ["cpu"] * 4 + ["meta"] * 4  # untrained, and trained in one block
+
+
+def test_progress_shows_the_runs_that_are_done(tmp_path, capsys):
+    run(chunk=3)
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(KeyboardInterrupt):
+        failing = Visits(KeyboardInterrupt(), at=1)
+        run(data=failing, chunk=3, resume=tmp_path / "sweep", progress=True)
+    assert "6/12" in capsys.readouterr().err
+    run(chunk=3, resume=tmp_path / "sweep", progress=True)
+    out, err = capsys.readouterr()
+    assert not out and "12/12" in err and "run" in err and "3/12" not in err
 
 
 # --- the parts ----------------------------------------------------------------------------------
@@ -354,13 +929,19 @@ def test_paired_difference_wants_pairs(first, second):
         (
             {"axes": {"speed": [1.0]}},
             ValueError,
-            "lr, betas, eps, weight_decay, l1, but got 'speed'",
+            "lr, betas, eps, weight_decay, amsgrad, maximize, l1, but got 'speed'",
         ),
-        ({"axes": {"amsgrad": [True, False]}}, ValueError, "'amsgrad'"),
+        ({"axes": {"params": [1.0]}}, ValueError, "got 'params'"),
+        ({"axes": {"lr": ["quick"]}}, ValueError, "quick"),
+        (
+            {"optimizer": SGD, "axes": {"l1_method": ["prox", "clip"]}},
+            ValueError,
+            "l1_method: 'clip'",
+        ),
         ({"axes": {"lr": []}}, ValueError, "'lr' has no values"),
         ({"axes": {"lr": [0.1, -0.1]}}, ValueError, "-0.1"),
         ({"axes": {"betas": [(0.9, 1.0)]}}, ValueError, "beta"),
-        ({"settings": {"lr": -1.0}}, ValueError, "-1"),
+        ({"settings": {"eps": -1.0}}, ValueError, "-1"),
         ({"settings": {"speed": 1.0}}, TypeError, "speed"),
         ({"seeds": ()}, ValueError, "seeds"),
         ({"seeds": (1, 1)}, ValueError, r"\(1, 1\)"),

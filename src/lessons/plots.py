@@ -1,6 +1,7 @@
 """The book's figures: one style, colours that colour-blind readers tell apart, lines that differ in grey."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,8 +91,8 @@ def band(ax: Axes, x: Sequence, runs: np.ndarray, *, label: str, **line) -> None
 def heatmap(
     ax: Axes,
     values: np.ndarray,
-    x: Sequence[float],
-    y: Sequence[float],
+    x: Sequence,
+    y: Sequence,
     *,
     xlabel: str,
     ylabel: str,
@@ -104,7 +105,7 @@ def heatmap(
     Args:
         ax: where to draw.
         values: of shape (len(y), len(x)); NaN is left blank.
-        x: the settings along the horizontal axis.
+        x: the settings along the horizontal axis: numbers, or anything with a name.
         y: the settings along the vertical axis, the first at the bottom.
         xlabel: the horizontal axis's name.
         ylabel: the vertical axis's name.
@@ -126,7 +127,7 @@ def heatmap(
     for axis, settings in ((ax.xaxis, x), (ax.yaxis, y)):
         every = max(1, len(settings) // 6)
         axis.set_ticks(
-            range(0, len(settings), every), [f"{s:.2g}" for s in settings[::every]]
+            range(0, len(settings), every), [_tick(s) for s in settings[::every]]
         )
     ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -136,3 +137,9 @@ def heatmap(
             ring = dict(markeredgecolor=color, markeredgewidth=width)
             ax.plot(best[1], best[0], "o", markersize=11, markerfacecolor="none", **ring)
     return image
+
+
+def _tick(setting) -> str:
+    """Return what stands at a tick: a number with two digits, anything else in full."""
+    is_number = isinstance(setting, Real) and not isinstance(setting, bool)
+    return f"{setting:.2g}" if is_number else str(setting)

@@ -249,7 +249,7 @@ def _take_over(path, result: SweepResult) -> None:
     found = SweepResult.load(path)
 
     def description(of: SweepResult) -> dict:
-        return {**of.about, "axes": list(of.axes.items()), "seeds": of.seeds}
+        return {"axes": [*of.axes.items()], "seeds": of.seeds, **of.about}
 
     theirs = description(found)
     for name, own in description(result).items():
