@@ -52,6 +52,18 @@ def test_a_heatmap_shows_each_value_where_its_settings_are():
     assert {tuple(line.get_xydata()[0]) for line in ax.lines} == {(2.0, 1.0)}
 
 
+def test_the_settings_of_a_heatmap_need_not_be_numbers():
+    _, ax = plots.figure()
+    x, y = [(0.9, 0.99), (0.9, 0.999)], [False, True, "cumulative"]
+    plots.heatmap(ax, np.zeros((3, 2)), x, y, xlabel="x", ylabel="y", title="t")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [*map(str, x)]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "False",
+        "True",
+        "cumulative",
+    ]
+
+
 def test_a_heatmap_of_the_wrong_shape_is_refused():
     _, ax = plots.figure()
     with pytest.raises(ValueError, match=r"shape \(3, 2\), but the axes have 2 × 3"):
