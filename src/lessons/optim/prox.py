@@ -1,6 +1,7 @@
 """Steps that apply an L1 penalty after the gradient step, and so reach exact zeros."""
 
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 
 def soft_threshold_(param: Tensor, threshold) -> Tensor:
@@ -14,7 +15,9 @@ def soft_threshold_(param: Tensor, threshold) -> Tensor:
 
     Source: Duchi and Singer (2009), forward-backward splitting; Beck and Teboulle (2009), ISTA.
     """
-    return param.sub_(param.clamp(-threshold, threshold))
+    if isinstance(threshold, Tensor):
+        return param.sub_(param.clamp(-threshold, threshold))
+    return softshrink(param, threshold, out=param)  # the same, in one pass
 
 
 def cumulative_penalty_(param: Tensor, received: Tensor, due) -> Tensor:

@@ -1,0 +1,155 @@
+"""Many parameters as one, so that an optimizer makes one step where it would make thousands of tiny ones."""
+
+import copy
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+CHECKED_AT_ONCE = 32  # parts; to look at all of 2,000 takes longer than to step them
+
+
+class FlatParameters(nn.Parameter):
+    """One parameter made of many: their weights lie in one buffer, their gradients in another::
+
+        flat = FlatParameters(model.parameters())
+        optimizer = AdamW([flat], lr=1e-3)  # or any other, of this package or of torch
+
+    The loop of ``zero_grad``, ``backward`` and ``step`` stays as it is. So does the model: its parameters are
+    the same objects, now views of the buffer, and its ``state_dict`` has the same names, shapes and values.
+    Only the optimizer's state has another form: one entry for all parts.
+
+    Every rule that treats each weight alone gives the same weights as without the buffer, in float32 and
+    float64 to the last bit (but for torch's ``fused``, which rounds by where in memory a weight stands). What
+    differs:
+
+    * A part always has a gradient. ``zero_grad`` makes it zeros, never ``None``; so no part is skipped, and
+      momentum and decay move also those that the loss did not reach. :meth:`untouched` finds them.
+    * A sparse gradient is added into the dense buffer, and is dense from then on.
+    * Autograd does not notice the step: ``backward`` on a graph from before it is wrong, and no error says so.
+
+    Write weights and gradients in place, as ``load_state_dict`` and ``clip_grad_norm_`` do. If a part's
+    ``.data`` or ``.grad`` is made another tensor, the buffer cannot follow, and the next step raises an error:
+    of many parts each step checks some in turn, so that in a model of 2,000 it may take some 15 steps until a
+    single lost part is found. So move or cast a model first, then make it flat. A ``deepcopy`` of the model
+    alone is not flat; copied together with its ``FlatParameters``, it is flat in a buffer of its own.
+
+    Args:
+        params: parameters, or pairs of name and parameter as from ``named_parameters()``, so that messages give
+            names. All of one dtype, on one device, and with ``requires_grad``; gradients that they have are
+            kept. Parameter groups want one ``FlatParameters`` each.
+
+    Attributes:
+        parts: the parameters that it was made of.
+        names: their names, else their places.
+
+    Raises:
+        TypeError: an entry is no plain parameter.
+        ValueError: there is none, or one cannot be a part. Nothing was changed then.
+    """
+
+    @torch.no_grad()
+    def __new__(cls, params):
+        pairs = [p if isinstance(p, tuple) else (str(i), p) for i, p in enumerate(params)]
+        _check_parts(pairs)
+        names, parts = map(list, zip(*pairs, strict=True))
+        weights = parts[0].new_empty(sum(part.numel() for part in parts))
+        gradients = torch.zeros_like(weights)
+        start = 0
+        for part in parts:
+            strides = torch.empty_like(part).stride()  # the part's own, less any gaps
+            place = part.shape, strides, start
+            weight, gradient = weights.as_strided(*place), gradients.as_strided(*place)
+            weight.copy_(part)
+            if part.grad is not None:
+                gradient.copy_(part.grad)
+            part.data, part.grad = weight, gradient
+            start += part.numel()
+        flat = super().__new__(cls, weights)
+        nn.Parameter.grad.__set__(flat, gradients)
+        flat.names, flat.parts = names, parts
+        flat._places = [_place(part, part.grad) for part in parts]
+        flat._place = _place(flat, gradients)
+        flat._turns = itertools.cycle(range(0, len(parts), CHECKED_AT_ONCE))
+        return flat
+
+    @property
+    def grad(self) -> Tensor:
+        """The gradients of all parts. To set it to ``None``, as ``zero_grad`` does, fills it with zeros.
+
+        Each reading checks the next few parts; a step reads it several times.
+        """
+        start = next(self._turns)
+        self.check(slice(start, start + CHECKED_AT_ONCE))
+        return super().grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is None:
+            super().grad.zero_()
+        elif value is not super().grad:  # which it is in ``flat.grad *= 2``
+            raise RuntimeError(
+                "the parts' gradients are views of .grad: write it with copy_"
+            )
+
+    def check(self, which: slice = slice(None)) -> None:
+        """Raise ``RuntimeError`` if a part, of all or of some, no longer lies in the buffers."""
+        found = [_place(part, part.grad) for part in self.parts[which]]
+        found.append(_place(self, super().grad))
+        expected = [*self._places[which], self._place]
+        if found == expected:
+            return
+        names = [*(f"parameter {name}" for name in self.names[which]), "the buffer"]
+        rows = zip(names, found, expected, strict=True)
+        name, now, before = next(row for row in rows if row[1] != row[2])
+        moved, cause = ".grad", "model.zero_grad() or backward(create_graph=True)"
+        if now[0] != before[0]:
+            moved, cause = ".data", "model.to()"
+        raise RuntimeError(
+            f"{moved} of {name} was made another tensor, as by {cause}, and the FlatParameters cannot follow. "
+            "Write in place; to go on, make new FlatParameters and a new optimizer"
+        )
+
+    def untouched(self) -> list[str]:
+        """Return the names of the parts whose gradient is zero throughout; most often no loss reached them."""
+        pairs = zip(self.names, self.parts, strict=True)
+        return [name for name, part in pairs if not part.grad.any()]
+
+    def __deepcopy__(self, memo):
+        parts = copy.deepcopy(self.parts, memo)
+        memo[id(self)] = type(self)(zip(self.names, parts, strict=True))
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol):
+        return type(self), (list(zip(self.names, self.parts, strict=True)),)
+
+
+def _place(weights: Tensor, gradient: Tensor | None) -> tuple:
+    """Return where in memory the two start."""
+    return weights.data_ptr(), None if gradient is None else gradient.data_ptr()
+
+
+def _check_parts(pairs: list[tuple[str, Tensor]]) -> None:
+    if not pairs:
+        raise ValueError("FlatParameters got no parameters")
+    first_name, first = pairs[0]
+    places = {}
+    for name, part in pairs:
+        if type(part) not in (Tensor, nn.Parameter):
+            raise TypeError(
+                f"FlatParameters takes plain parameters, but {name} is {type(part).__name__}; "
+                "parameter groups want one FlatParameters each"
+            )
+        if not (part.is_leaf and part.requires_grad):
+            raise ValueError(f"parameter {name} is not trained: leave it out")
+        if (part.dtype, part.device) != (first.dtype, first.device):
+            raise ValueError(
+                f"parameter {name} is {part.dtype} on {part.device}, but parameter {first_name} is "
+                f"{first.dtype} on {first.device}: make one FlatParameters for each kind"
+            )
+        if part.numel() and part.data_ptr() in places:
+            other = places[part.data_ptr()]
+            raise ValueError(
+                f"parameters {other} and {name} share memory: give one of them"
+            )
+        places[part.data_ptr()] = name
