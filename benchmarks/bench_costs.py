@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lessons
-from lessons.flat import FlatParameters
+from lessons import FlatParameters
 from lessons.problems import digits
 from lessons.sweep import sweep
 from lessons.training import train
