@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks experiments mutants lab site-check lock clean
+.PHONY: help book test notebooks experiments bench mutants lab site-check lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -27,6 +27,13 @@ notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps
 
 experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
+
+bench: export OMP_NUM_THREADS ?= 1
+bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write chapters/data/costs.csv (4 minutes)
+	@mkdir -p .benchmarks
+	@$(BIN)/pytest -p no:xdist --benchmark-quiet --benchmark-disable-gc \
+		--benchmark-json=.benchmarks/costs.json benchmarks/bench_costs.py
+	@$(BIN)/python benchmarks/report.py .benchmarks/costs.json
 
 mutants: $(READY) ## Break the optimizers on purpose, one change at a time; the tests must notice each (half an hour)
 	@$(BIN)/python tools/mutants.py

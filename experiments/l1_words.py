@@ -22,7 +22,7 @@ OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_words.csv"
 SEEDS = range(10)
 L1 = (1e-4, 3e-4, 1e-3, 2e-3, 4e-3)
 TRAINING = dict(steps=500, batch_size=20)
-RATES = {"Adagrad": (0.1, 0.3, 1.0), "FTRL-Proximal": (3.0, 10.0, 30.0)}
+RATES = {"Adagrad": (0.1, 0.3, 1.0), "FTRL-Proximal": (3.0, 10.0, 30.0, 100.0)}
 TUNING_SEEDS = range(100, 103)
 TORCH = torch.__version__.split("+")[0]
 HEADER = f"""\

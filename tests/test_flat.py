@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import lessons
-from lessons.flat import CHECKED_AT_ONCE, FlatParameters
+from lessons import FlatParameters
+from lessons.flat import CHECKED_AT_ONCE
 
 # Every rule that treats each weight alone.
 SETTINGS = [
@@ -54,11 +55,12 @@ class Net(nn.Module):
         self.turned = nn.Parameter(torch.randn(7, 5).t())
         self.scale = nn.Parameter(torch.tensor(1.5))
         self.empty = nn.Parameter(torch.empty(0, 3))
+        self.void = nn.Parameter(torch.empty(0))
         self.to(device, dtype)
 
     def forward(self, x):
         x = self.norm(self.conv(x).amax((2, 3)))
-        return (x @ self.turned).tanh() * self.scale + self.empty.sum()
+        return (x @ self.turned).tanh() * self.scale + self.empty.sum() + self.void.sum()
 
 
 def batch(step, model):
@@ -400,7 +402,7 @@ def test_the_buffer_itself_may_not_be_replaced():
 def test_of_many_parts_each_is_checked_in_its_turn():
     params = [nn.Parameter(torch.ones(1)) for _ in range(3 * CHECKED_AT_ONCE - 5)]
     flat = FlatParameters(params)
-    for lost in (0, CHECKED_AT_ONCE, len(params) - 1):
+    for lost in (0, CHECKED_AT_ONCE - 1, CHECKED_AT_ONCE, len(params) - 1):
         params[lost].grad, kept = None, params[lost].grad
         with pytest.raises(RuntimeError, match=f"parameter {lost} "):
             for _ in range(3):

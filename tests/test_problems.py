@@ -15,6 +15,7 @@ from lessons.problems import (
     docstrings,
     lasso,
     mnist1d,
+    separable,
     two_heads,
     unequal_features,
     wine,
@@ -406,3 +407,29 @@ def test_the_seed_decides_the_split_of_breast_cancer():
     assert not torch.equal(breast_cancer(3)["test"][0], breast_cancer(4)["test"][0])
     with pytest.raises(ValueError, match="got 500, 69"):
         breast_cancer(train=500, valid=69)
+
+
+def test_separable_examples_have_the_shared_features_and_their_own():
+    splits = separable(3, train=50, test=70)
+    (inputs, labels), (new_inputs, new_labels) = splits["train"], splits["test"]
+    assert inputs.shape == (50, 253) and new_inputs.shape == (70, 253)
+    for x, y in ((inputs, labels), (new_inputs, new_labels)):
+        assert torch.equal(x[:, 0], y) and set(y.tolist()) == {-1.0, 1.0}
+        assert (x[:, 1:3] == 1).all()
+    own = inputs[:, 3:]
+    assert torch.equal(own.sum(1), torch.where(labels > 0, 1.0, 5.0).double())
+    assert own.sum(0).max() == 1  # no feature has two owners
+    assert (new_inputs[:, 3:] == 0).all()
+
+
+def test_the_seed_and_the_share_decide_the_separable_labels():
+    first, same, other = (separable(seed)["train"][1] for seed in (1, 1, 2))
+    assert torch.equal(first, same) and not torch.equal(first, other)
+    labels = separable(0, test=20_000, share=0.6)["test"][1]
+    assert abs((labels > 0).double().mean() - 0.6) < 0.02
+
+
+@pytest.mark.parametrize("settings", [{"train": 0}, {"test": 0}, {"share": 1.0}])
+def test_separable_refuses_a_setting_out_of_range(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        separable(0, **settings)

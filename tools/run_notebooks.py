@@ -55,6 +55,7 @@ def run(path: Path) -> str | None:
         kernel_name="python3",
         resources={"metadata": {"path": os.fspath(path.parent)}},
         record_timing=False,
+        coalesce_streams=True,
         on_cell_start=lambda cell, cell_index: remember(cell_index),
     )
     try:

@@ -67,9 +67,8 @@ class FlatParameters(nn.Parameter):
             start += part.numel()
         flat = super().__new__(cls, weights)
         nn.Parameter.grad.__set__(flat, gradients)
-        flat.names, flat.parts = names, parts
-        flat._places = [_place(part, part.grad) for part in parts]
-        flat._place = _place(flat, gradients)
+        flat.names, flat.parts, flat._places = names, parts, _places(parts)
+        flat._place = flat.data_ptr(), gradients.data_ptr()
         flat._turns = itertools.cycle(range(0, len(parts), CHECKED_AT_ONCE))
         return flat
 
@@ -94,8 +93,8 @@ class FlatParameters(nn.Parameter):
 
     def check(self, which: slice = slice(None)) -> None:
         """Raise ``RuntimeError`` if a part, of all or of some, no longer lies in the buffers."""
-        found = [_place(part, part.grad) for part in self.parts[which]]
-        found.append(_place(self, super().grad))
+        found = _places(self.parts[which])
+        found.append((self.data_ptr(), super().grad.data_ptr()))
         expected = [*self._places[which], self._place]
         if found == expected:
             return
@@ -124,9 +123,12 @@ class FlatParameters(nn.Parameter):
         return type(self), (list(zip(self.names, self.parts, strict=True)),)
 
 
-def _place(weights: Tensor, gradient: Tensor | None) -> tuple:
-    """Return where in memory the two start."""
-    return weights.data_ptr(), None if gradient is None else gradient.data_ptr()
+def _places(parts: list[Tensor]) -> list[tuple]:
+    """Return for each part where in memory its weights and its gradient start."""
+    return [
+        (part.data_ptr(), None if (grad := part.grad) is None else grad.data_ptr())
+        for part in parts
+    ]
 
 
 def _check_parts(pairs: list[tuple[str, Tensor]]) -> None:

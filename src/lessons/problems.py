@@ -596,3 +596,53 @@ def breast_cancer(
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype))
         for name, (x, y) in _split(inputs, benign, seed, train, valid).items()
     }
+
+
+def separable(
+    seed: int = 0,
+    *,
+    train: int = 200,
+    test: int = 2000,
+    share: float = 0.75,
+    dtype: torch.dtype = torch.float64,
+) -> Splits:
+    """Return a separable problem on which adaptive optimizers learn the wrong thing.
+
+    A label y is 1 in about ``share`` of the cases, else −1. The first feature is y itself; the second and the
+    third are 1. All others are 0 but for those that one training example has to itself: one feature if
+    y = 1, five if y = −1. In the test examples these are all 0, since their own features were never trained.
+
+    Args:
+        seed: of the labels, from which all else follows.
+        train: examples in ``"train"``.
+        test: examples in ``"test"``.
+        share: the chance of a label 1, above a half in the source.
+        dtype: of inputs and targets.
+
+    Returns:
+        split → (inputs of shape (examples, 3 + 5 · train), labels −1 or 1 of shape (examples,)).
+
+    Raises:
+        ValueError: a size is below 1, or the share is not between 0 and 1.
+
+    Source: Wilson et al. (2017).
+    """
+    if train < 1 or test < 1:
+        raise ValueError(f"train and test must be ≥ 1, but got {train}, {test}")
+    if not 0 < share < 1:
+        raise ValueError(f"share must be between 0 and 1, but got {share}")
+    random = np.random.default_rng(seed)
+    splits = {}
+    for name, size in (("train", train), ("test", test)):
+        labels = np.where(random.random(size) < share, 1.0, -1.0)
+        inputs = np.zeros((size, 3 + 5 * train))
+        inputs[:, 0], inputs[:, 1:3] = labels, 1
+        if name == "train":
+            for example, label in enumerate(labels):
+                first = 3 + 5 * example
+                inputs[example, first : first + (1 if label > 0 else 5)] = 1
+        splits[name] = (
+            torch.tensor(inputs, dtype=dtype),
+            torch.tensor(labels, dtype=dtype),
+        )
+    return splits

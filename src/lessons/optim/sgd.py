@@ -32,9 +32,8 @@ def sgd(
     add_(param, grad, -lr)
     if l1_method != "subgradient" and not is_zero(l1):
         amount = lr * l1
-        if not is_zero(
-            momentum
-        ):  # it lengthens lasting gradients; the penalty has to keep up
+        if not is_zero(momentum):
+            # It lengthens lasting gradients; the penalty has to keep up.
             amount = amount * (1 - dampening) / (1 - momentum)
         shrink_(param, state, amount, l1_method)
 
