@@ -240,7 +240,7 @@ class Stack:
     def _outputs(self, inputs: Tensor) -> Tensor:
         """Return each model's outputs for many examples, of which only a part is on its way at a time."""
         parts = [self._forward(self._each_cell(x)) for x in inputs.split(self.part, 1)]
-        return torch.cat(parts, 1)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def _table(self, of_models: Tensor) -> np.ndarray:
         """Turn one number a model, (S,), into float64 of shape (cells, seeds)."""
