@@ -201,7 +201,6 @@ class Stack:
             dim=1,
         )
         gradient = torch.empty_like(self.weights)
-        self.module.train()
         for t, batch in enumerate(self._to_device(index)):
             x, y = self._each_cell(inputs[batch]), self._each_cell(targets[batch])
             outputs = self._forward(x)

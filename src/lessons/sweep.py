@@ -61,7 +61,7 @@ def sweep(
 
     Args:
         optimizer: a class of :mod:`lessons.optim`.
-        model: a function without arguments that makes the ``nn.Module``; called once a seed, after
+        model: a function without arguments that makes the ``nn.Module``; called after each
             seeding. A Sequential of Linear layers and elementwise activations trains fastest. Modules that
             draw random numbers while they run, such as Dropout, do not work.
         data: split → (inputs, targets), with a ``"train"`` split; or a function from a seed to that. All
