@@ -83,7 +83,7 @@ def test_the_decay_has_a_line_only_where_it_is_a_movement_of_its_own():
     assert "decay" not in keys("AdamW", 0) and "total_grad" not in keys("Adam", 0)
 
 
-def test_the_page_holds_every_value_twice_and_escapes_the_caption():
+def test_the_page_holds_every_value_and_a_row_a_step_and_escapes_the_caption():
     figure = History(traced(lessons.AdamW, dict(lr=0.1)), "w < 2 & falling")
     page = figure._repr_html_()
     assert "<figcaption>w &lt; 2 &amp; falling</figcaption>" in page
@@ -93,8 +93,9 @@ def test_the_page_holds_every_value_twice_and_escapes_the_caption():
     assert data["formulas"] == figure.formulas
     for values, texts in zip(figure.values, data["texts"], strict=True):
         assert texts == [number(value) for value in values]
-        for text in texts:
-            assert f"<td>{text}</td>" in page
+    for t, step in enumerate(zip(*data["texts"], strict=True), start=1):
+        cells = "".join(f"<td>{text}</td>" for text in step)
+        assert f"<tr><th scope='row'>{t}</th>{cells}</tr>" in page
     assert page == figure._repr_html_()  # nothing random: nbval compares it
 
 

@@ -101,20 +101,18 @@ class History:
 
     def _repr_html_(self) -> str:
         texts = [[number(value) for value in values] for values in self.values]
-        heads = [
-            f"<th scope='row'>{line.symbol} <code>{line.code}</code></th>"
-            for line in self.lines
-        ]
         frames = "".join(
-            f"<tr>{head}<td></td><td></td><td><span><i></i><b></b></span></td></tr>"
-            for head in heads
+            f"<tr><th scope='row'>{line.symbol} <code>{line.code}</code></th>"
+            "<td></td><td></td><td><span><i></i><b></b></span></td></tr>"
+            for line in self.lines
         )
-        steps = "".join(
-            f"<th scope='col'>t = {t}</th>" for t in range(1, len(texts[0]) + 1)
+        columns = "".join(
+            f"<th scope='col'>{line.symbol}<br><code>{line.code}</code></th>"
+            for line in self.lines
         )
         table = "".join(
-            f"<tr>{head}{''.join(f'<td>{text}</td>' for text in row)}</tr>"
-            for head, row in zip(heads, texts, strict=True)
+            f"<tr><th scope='row'>{t}</th>{''.join(f'<td>{text}</td>' for text in step)}</tr>"
+            for t, step in enumerate(zip(*texts, strict=True), start=1)
         )
         # Bars want no more digits; so the page is the same on every processor.
         rounded = [[float(f"{value:.4g}") for value in values] for values in self.values]
@@ -135,7 +133,7 @@ class History:
 </div><table class="frames">
 <thead><tr><th scope="col">variable</th><th scope="col">computed as</th><th scope="col">value</th>
 <th scope="col"><i>now</i>, <b>before</b></th></tr></thead><tbody>{frames}</tbody></table>
-<div class="all"><table><thead><tr><th scope="col">variable</th>{steps}</tr></thead>
+<div class="all"><table><thead><tr><th scope="col"><i>t</i></th>{columns}</tr></thead>
 <tbody>{table}</tbody></table></div><figcaption>{html.escape(self.caption)}</figcaption>
 <script type="application/json">{data}</script><script>
 {{
