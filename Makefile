@@ -35,7 +35,7 @@ bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write c
 		--benchmark-json=.benchmarks/costs.json benchmarks/bench_costs.py
 	@$(BIN)/python benchmarks/report.py .benchmarks/costs.json
 
-mutants: $(READY) ## Break the optimizers on purpose, one change at a time; the tests must notice each (half an hour)
+mutants: $(READY) ## Break the package on purpose, one change at a time; the tests must notice each (half an hour)
 	@$(BIN)/python tools/mutants.py
 
 lab: $(READY) ## Open the chapters in JupyterLab

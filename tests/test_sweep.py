@@ -482,6 +482,11 @@ def test_a_heatmap_of_booleans_words_and_pairs():
 def test_a_heatmap_wants_two_axes(result):
     with pytest.raises(ValueError, match=r"two axes, but the sweep has 1: lr; select\(\)"):
         result.select(weight_decay=1.0).heatmap()
+    three = SweepResult(
+        {"a": (1,), "b": (1,), "c": (1,)}, (0,), {"x": np.zeros((1, 1, 1, 1))}
+    )
+    with pytest.raises(ValueError, match=r"two axes, but the sweep has 3: a, b, c; select"):
+        three.heatmap("x")
 
 
 # --- in a file ----------------------------------------------------------------------------------
