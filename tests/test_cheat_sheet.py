@@ -78,13 +78,15 @@ def ranges(cell):
     return [(part[0], part[-1]) for part in parts]
 
 
-@OPTIMIZERS
-@pytest.mark.parametrize("column", ["lr", "weight_decay"])
-def test_the_ranges_to_try_hold_the_best_of_at_least_six_tasks_of_eight(name, column):
+TUNED = [(name, column, "tuned") for name in CLASSES for column in ("lr", "weight_decay")]
+# The best lr without decay: with it, AdamW is Adam.
+UNDECAYED = [(name, "lr", "best of the line") for name in CLASSES if name != "AdamW"]
+
+
+@pytest.mark.parametrize("name, column, part", TUNED + UNDECAYED)
+def test_the_ranges_to_try_hold_the_best_of_at_least_six_tasks_of_eight(name, column, part):
     with (ROOT / "chapters" / "data" / "choosing.csv").open(encoding="utf-8") as file:
         stored = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    # Without decay, AdamW is Adam: its lr was not measured apart.
-    part = "best of the line" if column == "lr" and name != "AdamW" else "tuned"
     best = [
         float(row[column])
         for row in stored

@@ -7,7 +7,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from lessons.claims import Claim, claims, deciding_cell, verdicts
 
 ONE = "(claim-a2)=\n**A2. “Up is down.”** — *False* here. See {ref}`the fall <sec-fall>` and {ref}`x <sec-x>`."
-TWO = "(claim-b1)=\n**B1. “Why?”** — *No.* {numref}`fig-why` shows it {cite:p}`newton`."
+TWO = "(claim-b1)=\n**B1. “Why?”** — *No*, as {numref}`fig-why` shows {cite:p}`newton`."
+DECIDED = "(claim-b2)=\n**B2. “How?”** — *So.* Settled by {ref}`a table <decides-b2>`."
 THREE = (
     "(claim-a10)=\n**A10. “The sky is |blue|.”** — *True.* Look below.\n\n(decides-a10)="
 )
@@ -20,7 +21,7 @@ def folder(tmp_path):
         nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
 
     write("02_second", THREE)
-    write("01_first", "# Title", TWO, ONE)
+    write("01_first", "# Title", TWO, ONE, DECIDED)
     return tmp_path
 
 
@@ -30,6 +31,7 @@ def test_claims_are_found_and_sorted(folder):
         ("A2", "01_first"),
         ("A10", "02_second"),
         ("B1", "01_first"),
+        ("B2", "01_first"),
     ]
     assert found[0] == Claim(
         "A2",
@@ -39,7 +41,12 @@ def test_claims_are_found_and_sorted(folder):
         "sec-fall",
         "01_first",
     )
-    assert [claim.place for claim in found] == ["sec-fall", "decides-a10", "fig-why"]
+    assert [claim.place for claim in found] == [
+        "sec-fall",
+        "decides-a10",
+        "fig-why",
+        "decides-b2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,8 @@ def test_the_list_of_verdicts_links_to_each_claim_and_place(folder):
     assert verdicts(claims(folder)).splitlines() == [
         "- [A2](#claim-a2). “Up is down.” — **False** here. See [the fall](#sec-fall) and [x](#sec-x).",
         "- [A10](#claim-a10). “The sky is |blue|.” — **True.** Look below. Settled [below it](#claim-a10).",
-        "- [B1](#claim-b1). “Why?” — **No.** [the figure](#fig-why) shows it.",
+        "- [B1](#claim-b1). “Why?” — **No**, as [the figure](#fig-why) shows.",
+        "- [B2](#claim-b2). “How?” — **So.** Settled by [a table](#decides-b2).",
     ]
 
 

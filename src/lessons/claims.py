@@ -74,11 +74,12 @@ def verdicts(claims: list[Claim]) -> Markdown:
     lines = []
     for claim in claims:
         reason = re.sub(r"\s*\{cite:\w\}`[^`]*`", "", REFERENCE.sub(link, claim.reason))
-        if claim.place.startswith("decides-"):
+        if not REFERENCE.search(claim.verdict + claim.reason):
             reason += f" Settled [below it](#claim-{claim.id.lower()})."
-        verdict = REFERENCE.sub(link, claim.verdict)
+        verdict = f"**{REFERENCE.sub(link, claim.verdict)}**"
+        space = "" if reason.startswith((",", ";", ":")) else " "
         lines.append(
-            f"- [{claim.id}](#claim-{claim.id.lower()}). “{claim.text}” — **{verdict}** {reason}"
+            f"- [{claim.id}](#claim-{claim.id.lower()}). “{claim.text}” — {verdict}{space}{reason}"
         )
     return Markdown("\n".join(lines))
 
