@@ -176,7 +176,6 @@ MUTANTS = {
             ("            torch.set_default_dtype(before)\n", "            pass\n"),
             ("if name not in axes}", "}"),
             ("[self.schedule(moment) for moment in moments]", "[self.schedule(0.0)]"),
-            ("max(recipe.batch_size, PART)", "PART"),
             (
                 "recipe.data(seed) if callable",
                 "recipe.data(seeds[0]) if callable",

@@ -113,7 +113,6 @@ class Stack:
 
     def __init__(self, recipe: Recipe, seeds, cells):
         self.recipe, self.seeds, self.cells = recipe, seeds, cells
-        self.part = max(recipe.batch_size, PART)
         splits = [
             recipe.data(seed) if callable(recipe.data) else recipe.data for seed in seeds
         ]
@@ -224,7 +223,7 @@ class Stack:
         for split, (inputs, targets) in self.data.items():
             examples, losses, right = targets.shape[1], 0.0, 0
             # Cross-entropy is a mean over examples, and so over parts; another loss may be any function of all.
-            size = self.part if self._is_classification(targets) else examples
+            size = PART if self._is_classification(targets) else examples
             for x, y in zip(inputs.split(size, 1), targets.split(size, 1), strict=True):
                 outputs, y = self._outputs(x), self._each_cell(y)
                 losses = losses + self._losses(outputs, y) * (y.shape[1] / examples)
@@ -239,7 +238,7 @@ class Stack:
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         """Return each model's outputs for many examples, of which only a part is on its way at a time."""
-        parts = [self._forward(self._each_cell(x)) for x in inputs.split(self.part, 1)]
+        parts = [self._forward(self._each_cell(x)) for x in inputs.split(PART, 1)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def _table(self, of_models: Tensor) -> np.ndarray:
