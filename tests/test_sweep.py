@@ -341,6 +341,36 @@ def test_classes_of_many_positions():
     assert_equals_plain(result, torch.optim.AdamW, model, data=labels)
 
 
+@pytest.mark.parametrize("kind", ["frozen", "shared"])
+def test_a_sequential_that_is_no_plain_mlp(kind):
+    def model():
+        first = nn.Linear(6, 6)
+        layers = nn.Sequential(first, nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 3))
+        if kind == "shared":
+            layers[2] = first
+        else:
+            first.requires_grad_(False)
+        return layers
+
+    assert_equals_plain(run(model=model), torch.optim.AdamW, model)
+
+
+def test_inputs_of_many_positions():
+    """An MLP on inputs of shape (examples, positions, features)."""
+
+    def model():
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def pairs(seed):
+        return {
+            split: (x.unflatten(1, (2, 3)), x.unflatten(1, (2, 3)).sum(2, keepdim=True))
+            for split, (x, _) in data(seed).items()
+        }
+
+    result = run(model=model, data=pairs, loss=F.mse_loss)
+    assert_equals_plain(result, torch.optim.AdamW, model, data=pairs, loss=F.mse_loss)
+
+
 def test_float32_is_the_default_and_close_to_float64():
     single, double = run(dtype=torch.float32), run()
     np.testing.assert_allclose(
@@ -955,10 +985,12 @@ def test_paired_difference_wants_pairs(first, second):
         ({"seeds": ()}, ValueError, "seeds"),
         ({"seeds": (1, 1)}, ValueError, r"\(1, 1\)"),
         ({"steps": 0}, ValueError, "steps .* 0"),
+        ({"steps": True}, ValueError, "steps .* True"),
         ({"chunk": 0}, ValueError, "chunk .* 0"),
         ({"batch_size": 2.5}, ValueError, "batch_size .* 2.5"),
         ({"batch_size": 33}, ValueError, "batch_size .* 32 .* 33"),
         ({"loss_scale": -1.0}, ValueError, "loss_scale .* -1"),
+        ({"loss_scale": math.inf}, ValueError, "loss_scale .* inf"),
         (
             {"data": {"test": (torch.zeros(3, 6), torch.zeros(3))}},
             ValueError,
@@ -969,6 +1001,21 @@ def test_paired_difference_wants_pairs(first, second):
 def test_bad_input_is_named(changes, error, match):
     with pytest.raises(error, match=match):
         run(**changes)
+
+
+def test_classes_that_come_last_are_refused():
+    def labels(seed):
+        return {split: (x, (x[:, :2] > 0).long()) for split, (x, _) in data(seed).items()}
+
+    def last(outputs, targets):
+        return F.cross_entropy(outputs.mT, targets)
+
+    class Last(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).unflatten(-1, (2, 3))
+
+    with pytest.raises(ValueError, match=r"dimension 1, .* \(32, 2, 3\) .* \(32, 2\)"):
+        run(model=lambda: Last(nn.Linear(6, 6)), data=labels, loss=last)
 
 
 def test_seeds_whose_data_differ_in_shape_are_refused():

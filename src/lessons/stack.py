@@ -228,7 +228,15 @@ class Stack:
                 outputs, y = self._outputs(x), self._each_cell(y)
                 losses = losses + self._losses(outputs, y) * (y.shape[1] / examples)
                 if not y.is_floating_point():
-                    right = right + (outputs.max(2).indices == y).flatten(1).sum(1)
+                    found = outputs.max(
+                        2
+                    ).indices  # as in torch, dimension 1 of a model's outputs
+                    if found.shape != y.shape:
+                        raise ValueError(
+                            "model must have its classes in dimension 1, but its outputs are"
+                            f" {tuple(outputs.shape[1:])} for targets of {tuple(y.shape[1:])}"
+                        )
+                    right = right + (found == y).flatten(1).sum(1)
             metrics[f"{split}_loss"] = self._table(
                 losses.where(losses.isfinite(), math.nan)
             )
