@@ -29,6 +29,7 @@ TASKS = {  # the spread of all units, and the unit of the 50 useless features
 }
 LR = 10 ** np.linspace(-3, 1, 9)
 L1 = {  # name: the strengths to try, a factor of 2 apart
+    "no penalty": np.zeros(1),
     "coupled": 2.0 ** np.arange(-10, 4),
     "in the metric": 2.0 ** np.arange(-10, 4),
     "decoupled × lr": 2.0 ** np.arange(-11, 3),
@@ -42,6 +43,7 @@ Units: 'all in random units' multiplies each feature by its own 10^u, u uniform 
   that; the last two multiply the 50 useless features by 0.1 or by 10. The targets are the same in all tasks.
 Forms: coupled adds l1 · sign(w) to the gradient; in the metric soft-thresholds by lr · l1 / (√v̂ + ε) after
   the step; decoupled × lr by lr · l1.
+  no penalty has l1 = 0, and lr alone is tuned.
 Training: {STEPS} steps of {BATCH_SIZE}, cosine schedule, float64; weights start at 0.
 Grid: lr logspace(-3, 1, 9); l1 by factors of 2, from 2^-10 to 2^3, decoupled × lr from 2^-11 to 2^2.
 Protocol: lr and l1 with the least mean error on 100 other examples over seeds {TUNING_SEEDS}, then one run each
@@ -107,7 +109,10 @@ def main() -> None:
             scores = squared_error(w, tuning["valid"]).mean(1).nan_to_num(float("inf"))
             best = int(scores.argmin())
             lr, l1 = grid[best]
-            ends = {"lr": lr in (LR[0], LR[-1]), "l1": l1 in (strengths[0], strengths[-1])}
+            ends = {
+                "lr": lr in (LR[0], LR[-1]),
+                "l1": l1 in (strengths[0], strengths[-1]) and l1 > 0,
+            }
             edges = " ".join(name for name, is_end in ends.items() if is_end)
             w = train(form, [lr], [l1], final, TEST_SEEDS)
             errors = squared_error(w, final["test"])[0] - 1
