@@ -45,7 +45,8 @@ class Adagrad(Optimizer):
         maximize: climb instead of descending. The decay and ``l1`` still shrink the weights.
         l1: the weight of the penalty l1 · ‖w‖₁, a soft threshold after the step. Each weight's threshold is
             its own rate times l1, so that it comes to rest where loss + l1 · ‖w‖₁ is least. A weight whose
-            sum of squares is still 0 has the rate lr / eps, and goes to 0 at once.
+            sum of squares is still 0, as in an embedding the row of a word still to come, has the rate
+            lr / eps and goes to 0 at once; an ``initial_accumulator_value`` spares it.
 
     Raises:
         ValueError: a number is negative, infinite or NaN.

@@ -58,8 +58,9 @@ class Adam(Optimizer):
         decoupled_weight_decay: True makes this AdamW.
         l1: the weight of the penalty l1 · ‖w‖₁, a soft threshold after the step. Each weight's threshold is
             lr · l1 / (√v̂ + eps), so that it comes to rest where loss + l1 · ‖w‖₁ is least; with Adam's
-            ``weight_decay`` where loss + l1 · ‖w‖₁ + ½ λ · ‖w‖² is. A weight that never had a gradient other
-            than 0 has the rate lr / eps, and goes to 0 at once.
+            ``weight_decay`` where loss + l1 · ‖w‖₁ + ½ λ · ‖w‖² is. A weight that has had no gradient other
+            than 0 yet, as in an embedding the row of a word still to come, has the rate lr / eps and goes to
+            0 at once. Where the start of such weights matters, train some steps with ``l1`` 0 first.
 
     Raises:
         ValueError: a number is negative, infinite or NaN, or a beta is not below 1.
