@@ -2,8 +2,9 @@
 
 Writes chapters/data/adagrad_or_adam.csv, in about eight minutes on one core.
 
-If Adagrad runs dry on networks, it should fall behind Adam as the training gets longer. And if only for its schedule,
-then not behind an Adam under 1/√t; and √t·cosine, which undoes the 1/√t, should bring it near Adam under cosine.
+If Adagrad runs dry on networks, it should fall behind Adam as the training gets longer. If it does so for its
+schedule alone, then not behind an Adam under 1/√t; and √t·cosine, which undoes the 1/√t, should bring it
+near Adam under cosine.
 """
 
 import csv
@@ -43,8 +44,8 @@ Tasks: one hidden layer: 40-64-10; six hidden layers: 40, six of 32, 10. 3000 tr
 Protocol: the lr with the best mean over seeds {TUNING_SEEDS}, for each length and schedule anew, once by
   validation accuracy and once by training loss; then one run each on the fresh seeds {TEST_SEEDS}, which the
   rows below give.
-Grid, 13 lr each: Adagrad logspace(-2.5, 0.5), under √t·cosine logspace(-4, -1); Adam logspace(-3.5, -0.5), under
-  1/√t logspace(-2.5, 0.5).
+Grid, 13 lr each: Adagrad logspace(-2.5, 0.5), under √t·cosine logspace(-4, -1); Adam logspace(-3.5, -0.5),
+  under 1/√t logspace(-2.5, 0.5).
 edge: yes if the best lr is the first or the last of its grid. Losses in nats.
 Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
 
