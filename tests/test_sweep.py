@@ -809,6 +809,53 @@ def deadly(seed, *, at, parent, died):
     return data(seed)
 
 
+class Given:
+    """An executor that gives out these futures, one for each job."""
+
+    def __init__(self, *futures):
+        self.futures = iter(futures)
+
+    def submit(self, job, *arguments):
+        future = next(self.futures)
+        if future is None:
+            future = concurrent.futures.Future()
+            future.set_result(job(*arguments))
+        return future
+
+
+def test_of_two_failures_the_first_one_is_raised():
+    class Late(concurrent.futures.Future):
+        def cancel(self):  # it has begun: it fails a little later than the first
+            if not self.done():
+                self.set_exception(RuntimeError("the second"))
+            return False
+
+    first = concurrent.futures.Future()
+    first.set_exception(RuntimeError("the first"))
+    with pytest.raises(RuntimeError, match="the first"):
+        run(axes={"lr": [0.1, 0.2]}, seeds=(0,), chunk=1, executor=Given(first, Late()))
+
+
+def test_an_interrupt_cancels_what_has_not_begun(tmp_path, monkeypatch):
+    waiting, saved = concurrent.futures.Future(), []
+
+    def save(result, path):
+        saved.append(path)
+        if len(saved) == 2:  # the first time before the training, the second after a block
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SweepResult, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            axes={"lr": [0.1, 0.2]},
+            seeds=(0,),
+            chunk=1,
+            executor=Given(None, waiting),
+            resume=tmp_path / "sweep.npz",
+        )
+    assert waiting.cancelled()
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_process_loses_nothing_that_was_done(tmp_path):
     died, path, seeds = tmp_path / "died", tmp_path / "sweep.npz", (3, 1, 2)
