@@ -4,7 +4,8 @@ Writes chapters/data/natural_cases.csv, in about nine minutes on one core.
 
 Adam+L2 penalises Σw². AdamW penalises about Σσw², with σ the rms gradient of that weight, which grows with the
 size or frequency of its feature, and with the factor on the loss that it serves. What follows from this for a
-task was written down before it ran. In front of a normalisation neither is a penalty, and nothing follows.
+task was written down before it ran. In front of a normalisation neither is a penalty, and nothing follows; for
+attention nothing was worked out.
 """
 
 import csv
