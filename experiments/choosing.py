@@ -61,7 +61,7 @@ spacing 1, 2: test scores (seeds 100 to 139) of the best pair of that plane, or 
   grids that take every second lr and every second weight_decay of it; edges: whether the pair lies on an edge.
 more steps: test scores of Adam without decay (seeds 100 to 119), at torch's lr and at the best of
   lr 2^(-12, -10, .. 6) on seeds 0, 1, 2.
-race: on the tasks that separate the optimizers, without decay, tuned at 1, 3 and 10 times the steps: lr 2^(-14..7)
+race: three tasks without decay, lr tuned anew at 1, 3 and 10 times the steps: lr 2^(-14..7)
   on the tuning seeds, then 5 lr around the best, spaced by sqrt(2), on three times as many; test scores of
   seeds 100 to 139; edges: of the first lr.
 longer: mean validation score of AdamW over seeds 0 to 4, after so many steps.
