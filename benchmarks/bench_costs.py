@@ -21,10 +21,12 @@ from lessons.training import train
 
 SHAPES = {
     "10M in 50": [(200_000,)] * 50,
+    "10M in 2": [(5_000_000,)] * 2,
+    "200,000, 50 times": [(200_000,)],  # never leaves the cache
     "2,000 of 64": [(64,)] * 2000,
     "MLP": [(256, 784), (256,), (10, 256), (10,)],
 }
-ROUNDS = {"10M in 50": 6, "2,000 of 64": 6, "MLP": 50}
+ROUNDS = {"MLP": 50}  # of the others 6
 RULES = {  # name: class and settings
     "SGD": ("SGD", {}),
     "Momentum": ("SGD", {"momentum": 0.9}),
@@ -133,6 +135,27 @@ def pass_over_memory(operation):
     }[operation]
 
 
+def steps_in_the_cache(step):
+    def all_of_them():
+        for _ in range(50):
+            step()
+
+    return all_of_them
+
+
+def iteration(make):
+    """A whole training step over 2,000 tiny tensors."""
+    params = make_params("2,000 of 64")
+    step = make("AdamW", params)
+
+    def once():
+        step.__self__.zero_grad()
+        torch.stack([p.square().sum() for p in params]).sum().backward()
+        step()
+
+    return once
+
+
 def forward_and_backward(batch):
     model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
     x, y = torch.randn(batch, 784), torch.randint(10, (batch,))
@@ -148,16 +171,16 @@ GRID = dict(lr=np.logspace(-3.5, -1, 10), weight_decay=np.logspace(-3, 0, 10))
 STEPS, BATCH = 185, 32
 
 
-def network():
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+def network(hidden=32):
+    return nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
 
 
 class Wrapped(nn.Module):
     """The same network as a module that a sweep knows nothing about, and hands to vmap."""
 
-    def __init__(self):
+    def __init__(self, hidden):
         super().__init__()
-        self.layers = network()
+        self.layers = network(hidden)
 
     def forward(self, x):
         return self.layers(x)
@@ -169,14 +192,14 @@ def sweep_of(model):
     )
 
 
-def loop_of_runs():
+def loop_of_runs(hidden):
     data = digits()
     x, y = data["train"]
     accuracies = []
     for lr in GRID["lr"]:
         for weight_decay in GRID["weight_decay"]:
             torch.manual_seed(0)
-            model = network()
+            model = network(hidden)
             optimizer = torch.optim.AdamW(
                 model.parameters(), lr=lr, weight_decay=weight_decay
             )
@@ -200,20 +223,28 @@ def cases():
         labels = ("memory", "10M", "", operation)
         yield labels, functools.partial(pass_over_memory, operation), 10
     for shape in SHAPES:
+        few = shape in (
+            "10M in 2",
+            "200,000, 50 times",
+        )  # beside "10M in 50", to see what the cache does
         for rule, (name, settings) in RULES.items():
             for contender, make in CONTENDERS.items():
                 if "fused" in contender and name == "RMSprop":
                     continue  # torch has none
+                if few and contender not in ("torch", "torch fused"):
+                    continue
 
                 def step(make=make, name=name, shape=shape, settings=settings):
-                    return make(name, make_params(shape), **settings)
+                    step = make(name, make_params(shape), **settings)
+                    return steps_in_the_cache(step) if "times" in shape else step
 
-                yield ("step", shape, rule, contender), step, ROUNDS[shape]
+                yield ("step", shape, rule, contender), step, ROUNDS.get(shape, 6)
 
         def prox(shape=shape):
             return ours("SGD", make_params(shape), l1=1e-4)
 
-        yield ("step", shape, "SGD", "lessons, l1 prox"), prox, ROUNDS[shape]
+        if not few:
+            yield ("step", shape, "SGD", "lessons, l1 prox"), prox, ROUNDS.get(shape, 6)
     for way, make in WAYS.items():
 
         def other(make=make):
@@ -223,10 +254,16 @@ def cases():
     for batch in (1, 8, 64, 512):
         labels = ("training", "MLP", "", f"forward and backward, batch {batch}")
         yield labels, functools.partial(forward_and_backward, batch), 20
-    yield ("sweep", "MLP 64-32-10", "AdamW", "loop of torch"), lambda: loop_of_runs, 1
-    for contender, model in {"sweep": network, "sweep by vmap": Wrapped}.items():
-        labels = ("sweep", "MLP 64-32-10", "AdamW", contender)
-        yield labels, functools.partial(sweep_of, model), 3
+    for contender in ("torch", "torch fused", "flat lessons"):
+        labels = ("iteration", "2,000 of 64", "AdamW", contender)
+        yield labels, functools.partial(iteration, CONTENDERS[contender]), 6
+    for hidden in (32, 128):
+        shape = f"MLP 64-{hidden}-10"
+        loop = functools.partial(loop_of_runs, hidden)
+        yield ("sweep", shape, "AdamW", "loop of torch"), lambda loop=loop: loop, 1
+        for contender, model in {"sweep": network, "sweep by vmap": Wrapped}.items():
+            stack = functools.partial(sweep_of, functools.partial(model, hidden))
+            yield ("sweep", shape, "AdamW", contender), stack, 3
 
 
 CASES = list(cases())

@@ -62,12 +62,12 @@ def rows_of(times: dict[tuple, float]) -> tuple[list[dict], float]:
     bandwidth = max(PASS_BYTES[name] * NUMBERS / time for name, time in passes.items())
     rows = []
     for (what, shape, rule, contender), time in times.items():
-        base = {"step": "torch", "sweep": "loop of torch"}.get(what)
+        base = {"step": "torch", "iteration": "torch", "sweep": "loop of torch"}.get(what)
         ratio = time / times[what, shape, rule, base] if base else None
         least = {"memory": PASS_BYTES.get(contender), "step": LEAST_BYTES.get(rule)}.get(
             what
         )
-        large = what == "memory" or shape == "10M in 50"
+        large = shape.startswith("10M")
         share = least * NUMBERS / time / bandwidth if large else None
         labels = dict(what=what, shape=shape, rule=rule, contender=contender)
         rows.append({**labels, "milliseconds": time, "ratio": ratio, "share": share})
