@@ -21,7 +21,7 @@ from pydoc_data.topics import topics
 import natural_cases
 import numpy as np
 import torch
-from natural_cases import Convolution, Task, powers
+from natural_cases import Convolution, Task, main, powers
 from torch import nn
 
 from lessons.problems import mnist1d
@@ -197,9 +197,5 @@ Real words: pydoc_data.topics of this Python, {len(triples(200)):,} triples amon
 BatchNorm: by the mean and deviation of the batch, and when it is measured, of 128 examples at a time.
 {natural_cases.HEADER.splitlines()[-1]}"""
 
-# natural_cases.py trains and writes; so do its worker processes, which run this file's top level too.
-natural_cases.TASKS, natural_cases.HEADER = TASKS, HEADER
-natural_cases.OUTPUT = natural_cases.OUTPUT.with_name("language_cases.csv")
-
 if __name__ == "__main__":
-    natural_cases.main()
+    main(TASKS, HEADER, natural_cases.OUTPUT.with_name("language_cases.csv"))

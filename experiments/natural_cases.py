@@ -219,11 +219,10 @@ train, valid, test: the metric of that run on the three splits, an accuracy, or 
 Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
 
 
-def run(name: str, optimizer: str) -> list[dict]:
+def run(name: str, task: Task, optimizer: str) -> list[dict]:
     """Tune one optimizer on one task, and return a row for each fresh seed."""
     torch.set_num_threads(1)  # the processes share the cores
     torch.set_flush_denormal(True)  # weights that decay to nothing are slow
-    task = TASKS[name]
     axes = {"lr": task.lr, "weight_decay": task.weight_decay.get(optimizer, [0.0])}
     training = dict(steps=task.steps, batch_size=task.batch_size, schedule=cosine)
     both = partial(
@@ -254,13 +253,14 @@ def run(name: str, optimizer: str) -> list[dict]:
     ]
 
 
-def main() -> None:
-    pairs = list(itertools.product(TASKS, CLASSES))
+def main(tasks: dict[str, Task], header: str, output: Path) -> None:
+    """Train every optimizer on every task, and write what came out."""
+    jobs = [(name, tasks[name], each) for name, each in itertools.product(tasks, CLASSES)]
     with ProcessPoolExecutor() as pool:
-        rows = [row for found in pool.map(run, *zip(*pairs, strict=True)) for row in found]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
+        rows = [row for found in pool.map(run, *zip(*jobs, strict=True)) for row in found]
+    output.parent.mkdir(exist_ok=True)
+    with output.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(f"# {line}\n" for line in header.splitlines())
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         for row in rows:
@@ -270,4 +270,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(TASKS, HEADER, OUTPUT)
