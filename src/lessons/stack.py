@@ -228,9 +228,7 @@ class Stack:
                 outputs, y = self._outputs(x), self._each_cell(y)
                 losses = losses + self._losses(outputs, y) * (y.shape[1] / examples)
                 if not y.is_floating_point():
-                    found = outputs.max(
-                        2
-                    ).indices  # as in torch, dimension 1 of a model's outputs
+                    found = outputs.max(2).indices  # for one model dimension 1, as in torch
                     if found.shape != y.shape:
                         raise ValueError(
                             "model must have its classes in dimension 1, but its outputs are"
