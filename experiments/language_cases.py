@@ -21,20 +21,12 @@ from pydoc_data.topics import topics
 import natural_cases
 import numpy as np
 import torch
-from natural_cases import Convolution, Task, main, powers
+from natural_cases import Task, convolutions, main, powers
 from torch import nn
 
-from lessons.problems import mnist1d
+from lessons.problems import mnist1d, split
 
 # --- data -----------------------------------------------------------------------------------------
-
-
-def shuffled(inputs, classes, seed: int, *, train: int, valid: int) -> dict:
-    """Return the shuffled examples in three splits; what is left of them is ``"test"``."""
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(inputs)))
-    parts = order.tensor_split([train, train + valid])
-    names = ("train", "valid", "test")
-    return {k: (inputs[part], classes[part]) for k, part in zip(names, parts, strict=True)}
 
 
 @functools.cache
@@ -59,7 +51,7 @@ def triples(vocabulary: int) -> torch.Tensor:
 def words(seed: int, *, vocabulary: int, train: int = 1000, valid: int = 2000) -> dict:
     """Return pairs of words, and the word that follows each."""
     found = triples(vocabulary)
-    return shuffled(found[:, :2], found[:, 2], seed, train=train, valid=valid)
+    return split(found[:, :2], found[:, 2], seed, train, valid)
 
 
 def generated_words(
@@ -90,15 +82,13 @@ def generated_words(
     scores *= 2 / np.sqrt(frequency @ (scores**2).mean(1))
     pairs = draw.choice(vocabulary, (train + valid + test, 2), p=frequency)
     drawn = (scores[pairs].sum(1) + draw.gumbel(size=(len(pairs), classes))).argmax(1)
-    return shuffled(
-        torch.from_numpy(pairs), torch.from_numpy(drawn), seed, train=train, valid=valid
-    )
+    return split(torch.from_numpy(pairs), torch.from_numpy(drawn), seed, train, valid)
 
 
 def addition(seed: int, *, p: int, train: int, valid: int = 300) -> dict:
     """Return all pairs of numbers below p, and their sums modulo p."""
     pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
-    return shuffled(pairs, pairs.sum(1) % p, seed, train=train, valid=valid)
+    return split(pairs, pairs.sum(1) % p, seed, train, valid)
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -124,14 +114,9 @@ def adder(p: int, width: int = 16, hidden: int = 64) -> nn.Module:
     )
 
 
-def convolutions(channels: int = 16) -> nn.Module:
-    """Return those of natural_cases.py with BatchNorm. No running means: a stack of models cannot keep them."""
-    layers, before = [nn.Unflatten(-1, (1, 40))], 1
-    for _ in range(3):
-        norm = nn.BatchNorm1d(channels, affine=False, track_running_stats=False)
-        layers += [Convolution(before, channels, 5), norm, nn.ReLU()]
-        before = channels
-    return nn.Sequential(*layers, nn.Flatten(-2), nn.Linear(5 * channels, 10))
+def batch_norm(channels: int, length: int) -> nn.Module:
+    """Return a BatchNorm without gains. No running means: a stack of models cannot keep them."""
+    return nn.BatchNorm1d(channels, affine=False, track_running_stats=False)
 
 
 # --- tasks ----------------------------------------------------------------------------------------
@@ -179,7 +164,7 @@ TASKS = {
     "mnist1d, convolutions and BatchNorm": Task(
         "open",
         mnist1d,
-        convolutions,
+        partial(convolutions, batch_norm),
         "accuracy",
         lr=powers(-8, -5),
         weight_decay={"Adam+L2": powers(-6, -2), "AdamW": powers(0, 4)},

@@ -42,12 +42,16 @@ class Convolution(nn.Conv1d):
         return (rows @ self.weight.flatten(1).T + self.bias).transpose(-1, -2)
 
 
-def convolutions(channels: int = 16) -> nn.Module:
-    """Return three convolutions, each followed by a LayerNorm without gains."""
+def layer_norm(channels: int, length: int) -> nn.Module:
+    """Return a LayerNorm without gains."""
+    return nn.LayerNorm([channels, length], elementwise_affine=False)
+
+
+def convolutions(norm: Callable = layer_norm, channels: int = 16) -> nn.Module:
+    """Return three convolutions, each followed by a normalisation: ``norm(channels, length)``."""
     layers, before = [nn.Unflatten(-1, (1, 40))], 1
     for length in (20, 10, 5):
-        norm = nn.LayerNorm([channels, length], elementwise_affine=False)
-        layers += [Convolution(before, channels, 5), norm, nn.ReLU()]
+        layers += [Convolution(before, channels, 5), norm(channels, length), nn.ReLU()]
         before = channels
     return nn.Sequential(*layers, nn.Flatten(-2), nn.Linear(5 * channels, 10))
 

@@ -50,25 +50,9 @@ def digits(
 
     Source: scikit-learn's ``load_digits``, after Alpaydin and Kaynak (1998).
     """
-    images, classes = _standardised_digits()
-    if train < 1 or valid < 1 or train + valid >= len(images):
-        raise ValueError(
-            f"train and valid must be ≥ 1 and leave some of {len(images)}, but got {train}, {valid}"
-        )
-    order = np.random.default_rng(seed).permutation(len(images))
-    parts = dict(
-        zip(
-            ("train", "valid", "test"),
-            np.split(order, [train, train + valid]),
-            strict=True,
-        )
-    )
     return {
-        name: (
-            torch.tensor(images[part], dtype=dtype),
-            torch.tensor(classes[part], dtype=torch.int64),
-        )
-        for name, part in parts.items()
+        name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=torch.int64))
+        for name, (x, y) in split(*_standardised_digits(), seed, train, valid).items()
     }
 
 
@@ -127,10 +111,18 @@ def digits_task(
     return task
 
 
-def _split(
-    inputs: np.ndarray, targets: np.ndarray, seed: int, train: int, valid: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the shuffled examples in three splits; what is left of them is ``"test"``."""
+def split(inputs, targets, seed: int, train: int, valid: int) -> dict[str, tuple]:
+    """Return the shuffled examples in three splits; what is left of them is ``"test"``.
+
+    Args:
+        inputs, targets: arrays or tensors, an example a row.
+        seed: of the shuffle.
+        train: examples in ``"train"``.
+        valid: examples in ``"valid"``.
+
+    Raises:
+        ValueError: a split would be empty.
+    """
     if train < 1 or valid < 1 or train + valid >= len(inputs):
         raise ValueError(
             f"train and valid must be ≥ 1 and leave some of {len(inputs)}, but got {train}, {valid}"
@@ -174,7 +166,7 @@ def wine(
         inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=torch.int64))
-        for name, (x, y) in _split(inputs, classes, seed, train, valid).items()
+        for name, (x, y) in split(inputs, classes, seed, train, valid).items()
     }
 
 
@@ -208,7 +200,7 @@ def diabetes(
     target = ((target - target.mean()) / target.std())[:, np.newaxis]
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype))
-        for name, (x, y) in _split(inputs, target, seed, train, valid).items()
+        for name, (x, y) in split(inputs, target, seed, train, valid).items()
     }
 
 
@@ -259,7 +251,7 @@ def mnist1d(
     """
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=torch.int64))
-        for name, (x, y) in _split(*_generated_mnist1d(), seed, train, valid).items()
+        for name, (x, y) in split(*_generated_mnist1d(), seed, train, valid).items()
     }
 
 
@@ -423,7 +415,7 @@ def docstrings(
     """
     _, counts, classes = _docstring_counts()
     splits = {}
-    for name, (rows, targets) in _split(counts, classes, seed, train, valid).items():
+    for name, (rows, targets) in split(counts, classes, seed, train, valid).items():
         inputs = torch.from_numpy(rows).to(dtype).log1p_()
         inputs /= inputs.norm(dim=1, keepdim=True)
         splits[name] = (inputs, torch.from_numpy(targets))
@@ -594,7 +586,7 @@ def breast_cancer(
     inputs, benign = np.hstack([inputs, noise]), benign[:, np.newaxis]
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype))
-        for name, (x, y) in _split(inputs, benign, seed, train, valid).items()
+        for name, (x, y) in split(inputs, benign, seed, train, valid).items()
     }
 
 
