@@ -19,10 +19,13 @@ from lessons.problems import digits
 from lessons.sweep import sweep
 from lessons.training import train
 
+CACHED = (
+    "200,000, 50 times"  # as many weights as in "10M in 50", which never leave the cache
+)
 SHAPES = {
     "10M in 50": [(200_000,)] * 50,
     "10M in 2": [(5_000_000,)] * 2,
-    "200,000, 50 times": [(200_000,)],  # never leaves the cache
+    CACHED: [(200_000,)],
     "2,000 of 64": [(64,)] * 2000,
     "MLP": [(256, 784), (256,), (10, 256), (10,)],
 }
@@ -223,27 +226,24 @@ def cases():
         labels = ("memory", "10M", "", operation)
         yield labels, functools.partial(pass_over_memory, operation), 10
     for shape in SHAPES:
-        few = shape in (
-            "10M in 2",
-            "200,000, 50 times",
-        )  # beside "10M in 50", to see what the cache does
+        contenders = CONTENDERS
+        if shape in ("10M in 2", CACHED):  # beside "10M in 50", to see what the cache does
+            contenders = {name: CONTENDERS[name] for name in ("torch", "torch fused")}
         for rule, (name, settings) in RULES.items():
-            for contender, make in CONTENDERS.items():
+            for contender, make in contenders.items():
                 if "fused" in contender and name == "RMSprop":
                     continue  # torch has none
-                if few and contender not in ("torch", "torch fused"):
-                    continue
 
                 def step(make=make, name=name, shape=shape, settings=settings):
                     step = make(name, make_params(shape), **settings)
-                    return steps_in_the_cache(step) if "times" in shape else step
+                    return steps_in_the_cache(step) if shape == CACHED else step
 
                 yield ("step", shape, rule, contender), step, ROUNDS.get(shape, 6)
 
         def prox(shape=shape):
             return ours("SGD", make_params(shape), l1=1e-4)
 
-        if not few:
+        if contenders is CONTENDERS:
             yield ("step", shape, "SGD", "lessons, l1 prox"), prox, ROUNDS.get(shape, 6)
     for way, make in WAYS.items():
 

@@ -91,18 +91,18 @@ def main() -> None:
         def refit(keep, seed=seed, train=data["train"]):
             return fit(Adagrad, adagrad_lr, *train, seed=seed, keep=keep)
 
-        dense = {}
+        dense = []
         for name, cls, lr in (("Adagrad", Adagrad, adagrad_lr), ("SGD", SGD, sgd_lr)):
-            dense[name] = fit(cls, lr, *data["train"], seed=seed)
-            add(f"{name}, all words", 0, lr, *dense[name])
+            full, bias = fit(cls, lr, *data["train"], seed=seed)
+            add(f"{name}, all words", 0, lr, full, bias)
+            ranked = full.abs().flatten().sort(descending=True).values
+            dense.append((name, lr, full, bias, ranked))
         for l1 in L1:
             w, b = fit(FTRLProximal, ftrl_lr[l1], *data["train"], seed=seed, l1=l1)
             add("L1", l1, ftrl_lr[l1], w, b)
             add("L1 + refit", l1, adagrad_lr, *refit(w != 0))
-            for name, (full, bias) in dense.items():
-                ranked = full.abs().flatten().sort(descending=True).values
+            for name, lr, full, bias, ranked in dense:
                 keep = full.abs() >= ranked[(w != 0).sum() - 1]
-                lr = adagrad_lr if name == "Adagrad" else sgd_lr
                 add(f"{name}, pruned", l1, lr, full * keep, bias)
                 add(f"{name}, pruned + refit", l1, adagrad_lr, *refit(keep))
         print(seed, *(f"{r['test_accuracy']:.3f}" for r in rows[-32:]), flush=True)
