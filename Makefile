@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks experiments bench mutants lab site-check lock clean
+.PHONY: help book test notebooks reading experiments bench mutants lab site-check lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: $(READY) ## Run the unit tests, then run every chapter and compare its out
 
 notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps its old file
 	@$(BIN)/python tools/run_notebooks.py $(CHAPTERS)
+
+reading: $(READY) ## Count each page's words, lines of code, tables, pictures and long sentences
+	@$(BIN)/python tools/reading.py
 
 experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
