@@ -179,9 +179,9 @@ CUSTOMARY = dict(
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_thousand_steps(name, dtype):
-    """Less than 100 roundings apart, 2e-14 in float64; most rules less than 3.
+    """Less than 100 roundings apart, 2e-14 in float64. AdamW comes to 70, all others stay below 15.
 
-    The decay has the most. torch rounds 1 − lr·λ to a number, and so to the same side at every step.
+    torch rounds the factor 1 − lr·λ, and a factor that stays the same errs to the same side at every step.
     """
     if name == "sgd_l1_subgradient" and dtype is torch.float32:
         pytest.skip("sign(w) jumps at 0, and in 1,000 steps some weight may come within a rounding")
@@ -232,9 +232,10 @@ def test_the_moved_line():
         function = ast.parse(inspect.getsource(getattr(textbook, name))).body[0]
         texts[name] = [ast.unparse(line) for line in function.body[1:]]  # without the docstring
         lines = inspect.getsource(getattr(textbook, name)).splitlines()
-        first = function.body[1].lineno - 1
-        assert max(map(len, lines[first:])) <= 45, name
-        assert len(lines[first:]) <= 9, name
+        docstring = function.body[0]
+        del lines[docstring.lineno - 1 : docstring.end_lineno]
+        assert max(map(len, lines)) <= 45, name
+        assert len(lines) <= 10, name
     l2, decay = texts["adam_l2"], texts["adamw"]
     assert [line for line in l2 if line not in decay] == ["g = g + lam * w"]
     assert [line for line in decay if line not in l2] == ["w = w - lr * lam * w"]
