@@ -1,5 +1,6 @@
 """What every chapter keeps to, whatever it says. That its outputs are true is nbval's part."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -55,6 +56,32 @@ def test_all_cells_were_run_in_order(chapter):
     assert [cell.execution_count for cell in code_cells(chapter)] == list(
         range(1, len(code_cells(chapter)) + 1)
     )
+
+
+def test_the_first_cell_begins_the_chapter_before_anything_is_computed(chapter):
+    """``begin`` sets the number of threads: after imports alone."""
+    statements = ast.parse(code_cells(chapter)[0].source).body
+    own = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
+    assert ast.unparse(own[0]) == "begin()"
+    imported = [s for s in statements if ast.unparse(s).startswith("from lessons.display")]
+    assert "begin" in [alias.name for alias in imported[0].names]
+
+
+def test_solutions_are_closed_in_jupyterlab_as_on_the_page(chapter):
+    """Neither their code nor their outputs stand open under the exercise."""
+    inside, solutions = False, 0
+    for cell in chapter.cells:
+        if cell.cell_type == "markdown":
+            inside = "{solution-end}" not in cell.source and (
+                inside or "{solution-start}" in cell.source
+            )
+        elif inside or "hide-cell" in cell.metadata.get("tags", []):
+            solutions += 1
+            hidden = {"source_hidden": True, "outputs_hidden": True}
+            assert cell.metadata.get("jupyter") == hidden, cell.source
+        else:
+            assert "jupyter" not in cell.metadata, cell.source
+    assert bool(solutions) == ("{solution" in markdown(chapter))
 
 
 def test_no_output_is_an_error_a_warning_or_a_path(chapter):
