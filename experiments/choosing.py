@@ -280,21 +280,25 @@ def run(part: Callable, task: str, optimizer: str) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    jobs = [(tuned, task, optimizer) for task in TASKS for optimizer in OPTIMIZERS]
+JOBS = [
+    *((tuned, task, optimizer) for task in TASKS for optimizer in OPTIMIZERS),
     # Without decay AdamW is Adam.
-    jobs += [(line, task, name) for task in TASKS for name in OPTIMIZERS if name != "AdamW"]
-    jobs += [
-        (more_steps, task, "Adam") for task in ("digits", "mnist1d", "wine, raw units")
-    ]
-    jobs += [
+    *((line, task, name) for task in TASKS for name in OPTIMIZERS if name != "AdamW"),
+    *((more_steps, task, "Adam") for task in ("digits", "mnist1d", "wine, raw units")),
+    *(
         (race, task, optimizer)
         for task in ("mnist1d", "docstrings", "wine, raw units")
         for optimizer in ("SGD", "Momentum", "Adam")
-    ]
-    jobs += [(spacing, "", "Adam"), (spacing, "", "AdamW"), (longer, "", "AdamW")]
+    ),
+    (spacing, "", "Adam"),
+    (spacing, "", "AdamW"),
+    (longer, "", "AdamW"),
+]
+
+
+def main() -> None:
     with ProcessPoolExecutor() as pool:
-        rows = [row for found in pool.map(run, *zip(*jobs, strict=True)) for row in found]
+        rows = [row for found in pool.map(run, *zip(*JOBS, strict=True)) for row in found]
     stored.write("choosing", ABOUT, rows)
 
 
