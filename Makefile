@@ -28,11 +28,11 @@ notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps
 reading: $(READY) ## Count each page's words, lines of code, tables, pictures and long sentences
 	@$(BIN)/python tools/reading.py
 
-experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
+experiments: $(READY) ## Run the long experiments anew; each writes a file in src/lessons/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
 
 bench: export OMP_NUM_THREADS ?= 1
-bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write chapters/data/costs.csv (4 minutes)
+bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write src/lessons/data/costs.csv (4 minutes)
 	@mkdir -p .benchmarks
 	@$(BIN)/pytest -p no:xdist --benchmark-quiet --benchmark-disable-gc \
 		--benchmark-json=.benchmarks/costs.json benchmarks/bench_costs.py
