@@ -1,11 +1,14 @@
 """How a chapter begins, and what it shows beside figures: the source of a rule, and tables."""
 
 import ast
+import html
 import inspect
 import os
 import re
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
 
 import torch
 
@@ -34,18 +37,33 @@ class Markdown(str):
         return str(self)
 
 
+class Html(str):
+    """HTML that a notebook shows as such; elsewhere it is shown without its tags."""
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        text = re.sub(r"</(figcaption|pre)>", "\n", str(self))
+        return html.unescape(re.sub(r"<[^>]*>", "", text)).rstrip()
+
+
 def source(function: Callable) -> Markdown:
     """Return the source of ``function`` as the installed package has it, without its docstring.
 
     What a chapter shows is so the very code that the tests run.
     """
+    return Markdown(f"```python\n{_source(function)}\n```")
+
+
+def _source(function: Callable) -> str:
     code = textwrap.dedent(inspect.getsource(function))
     definition = ast.parse(code).body[0]
     lines = code.splitlines()
     if ast.get_docstring(definition) is not None:
         docstring = definition.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    return Markdown("```python\n" + "\n".join(lines) + "\n```")
+    return "\n".join(lines)
 
 
 def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
@@ -74,3 +92,51 @@ def table(rows: Iterable[Sequence], header: Sequence[str]) -> Markdown:
     ]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return Markdown("\n".join(lines))
+
+
+def side_by_side(rules: dict[str, Callable], *, mark: str) -> "Html":
+    """Return the sources of some functions beside each other, on a phone one below the other.
+
+    Args:
+        rules: name → function.
+        mark: a regular expression; lines in which it is found are marked.
+    """
+    columns = []
+    for name, function in rules.items():
+        lines = _source(function).splitlines()
+        code = "\n".join(
+            f"<mark>{html.escape(line)}</mark>"
+            if re.search(mark, line)
+            else html.escape(line)
+            for line in lines
+        )
+        columns.append(
+            f"<figure><figcaption>{html.escape(name)}</figcaption><pre>{code}</pre></figure>"
+        )
+    return Html(f'<div class="side-by-side">{"".join(columns)}</div>')
+
+
+def starting_values(*optimizers: str) -> Markdown:
+    """Return a table of where to start tuning, for some optimizers or for all.
+
+    Source: data/starting_values.toml, which says where the numbers are from.
+    """
+    text = (files("lessons") / "data" / "starting_values.toml").read_text(encoding="utf-8")
+    values = tomllib.loads(text)
+    header = ["", "small model, hundreds of steps (measured)"]
+    chosen = [values[name] for name in optimizers or values]
+    customary = any("customary" in settings for settings in chosen)
+    if customary:
+        header.append("large network, thousands of steps (customary)")
+    rows = [
+        [
+            f"{name}: {sign}" if len(chosen) > 1 else sign,
+            *(
+                settings.get(column, {}).get(key, "–")
+                for column in ("measured", "customary")[: 1 + customary]
+            ),
+        ]
+        for name, settings in zip(optimizers or values, chosen, strict=True)
+        for key, sign in (("lr", "`lr`"), ("weight_decay", "`weight_decay`"))
+    ]
+    return table(rows, header)
