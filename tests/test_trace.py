@@ -298,7 +298,9 @@ def test_a_tensor_as_the_rate(name, settings, package, lr, shape):
             return  # torch's own step cannot broadcast it
         steps(optimizer, torch.randn(5, *shape, dtype=torch.float64))
     assert trace["after"].shape == (5, *shape)
-    assert torch.allclose(trace["before"] + trace["update"] + trace["decay"], trace["after"])
+    assert torch.allclose(
+        trace["before"] + trace["update"] + trace["decay"], trace["after"]
+    )
 
 
 def test_a_rate_of_several_numbers_is_refused_before_the_step():

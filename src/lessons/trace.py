@@ -63,7 +63,9 @@ class Trace:
 
     def __enter__(self):
         if self._hooks:
-            raise RuntimeError("this Trace records already; it cannot be entered twice at once")
+            raise RuntimeError(
+                "this Trace records already; it cannot be entered twice at once"
+            )
         self._check()
         self._hooks = [
             self.optimizer.register_step_pre_hook(self._remember),
@@ -132,7 +134,7 @@ class Trace:
 
     @torch.no_grad()
     def _record(self, optimizer, args, kwargs):
-        if getattr(optimizer, "found_inf", None):  # by a gradient scaler: the step was left out
+        if getattr(optimizer, "found_inf", None):  # a gradient scaler had the step left out
             return
         for place, (param, group) in enumerate(self._params()):
             if param.grad is None:
