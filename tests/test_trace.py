@@ -272,16 +272,16 @@ def test_a_complex_weight_is_refused_before_any_step(name, settings, package):
     w = torch.nn.Parameter(start.clone())
     real = torch.nn.Parameter(torch.ones(2))
     optimizer = getattr(package, name)([real, w], lr=0.1, **settings)
-    with pytest.raises(TypeError, match="parameter 1 is of torch.complex64"):
-        with Trace(optimizer):
-            raise AssertionError("the block was entered")
+    refused = pytest.raises(TypeError, match=r"parameter 1 is of torch\.complex64")
+    with refused, Trace(optimizer):
+        raise AssertionError("the block was entered")
     assert not optimizer._optimizer_step_pre_hooks
     optimizer = getattr(package, name)([real], lr=0.1, **settings)
     trace = Trace(optimizer)
     with trace:
         optimizer.add_param_group({"params": [w]})
         w.grad, real.grad = torch.ones_like(w), torch.ones_like(real)
-        with pytest.raises(TypeError, match="parameter 1 is of torch.complex64"):
+        with pytest.raises(TypeError, match=r"parameter 1 is of torch\.complex64"):
             optimizer.step()
     assert torch.equal(w, start) and torch.equal(real, torch.ones(2)) and not trace.rows
 
