@@ -81,25 +81,24 @@ def history(grads):
 @pytest.fixture
 def page():
     """Return a function that opens a history's page and returns what acts there and tells its state."""
-    engines = []
+    engines = []  # nothing else holds them: one that a traceback keeps alive would hang at the end
 
     def opened(figure):
         page = Scripts(figure._repr_html_())
-        engine = mini_racer.MiniRacer()
-        engines.append(engine)
+        engines.append(mini_racer.MiniRacer())
         text = page.texts["application/json"]
-        engine.eval(f"const DATA = {json.dumps(text)}, ROWS = {len(figure.lines)};{DOM}")
-        engine.eval(page.texts["code"])
+        engines[0].eval(f"const DATA = {json.dumps(text)}, ROWS = {len(figure.lines)};{DOM}")
+        engines[0].eval(page.texts["code"])
 
         def act(code=""):
-            engine.eval(code)
-            return json.loads(engine.eval("state()"))
+            engines[0].eval(code)
+            return json.loads(engines[0].eval("state()"))
 
         return act
 
     yield opened
-    for engine in engines:
-        engine.close()
+    while engines:
+        engines.pop().close()
 
 
 BACK, PLAY, ON = (f"buttons[{i}].onclick();" for i in range(3))
