@@ -105,7 +105,7 @@ def test_the_scheduler_steps_with_the_optimizer():
 def test_a_batch_that_cannot_be_drawn_is_refused_before_anything_moves(batch_size):
     model, x, y = problem()
     before = model.weight.clone()
-    with pytest.raises(ValueError, match=f"40 training examples, but got {batch_size}"):
+    with pytest.raises(ValueError, match=f"batch_size .* but got {batch_size}"):
         train(model, SGD(model.parameters(), lr=0.1), x, y, steps=3, batch_size=batch_size)
     assert torch.equal(model.weight, before)
 
@@ -120,5 +120,5 @@ def test_batches_are_shuffles_cut_into_whole_batches():
 
 
 def test_no_steps_are_refused():
-    with pytest.raises(ValueError, match="steps must be at least 1, but got 0"):
+    with pytest.raises(ValueError, match="steps must be ≥ 1, but got 0"):
         batches(10, 3, 0, seed=0)
