@@ -4,6 +4,9 @@ import pickle
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sweeps import AXES, SEEDS, run
 
 from lessons import Adam
@@ -64,6 +67,51 @@ def test_an_unknown_metric_is_named(result):
         ValueError, match="valid_accuracy, valid_loss, test_loss, but got 'accuracy'"
     ):
         result.mean("accuracy")
+
+
+@pytest.mark.parametrize("metric", [None, 3, ["valid_loss"], True])
+@pytest.mark.parametrize("method", ["mean", "best", "edges", "heatmap"])
+def test_a_metric_is_a_name(result, method, metric):
+    with pytest.raises(TypeError, match="metric must be a name, but got") as raised:
+        getattr(result, method)(metric)
+    assert repr(metric) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "match"),
+    [
+        (np.zeros((2, 3)), ValueError, r"'x' has shape \(2, 3\), .* have \(2, 3, 2\)"),
+        (np.zeros((2, 3, 1)), ValueError, r"'x' has shape \(2, 3, 1\)"),
+        (np.full((2, 3, 2), "1"), TypeError, "'x' must be an array of numbers"),
+        (np.full((2, 3, 2), None), TypeError, "'x' must be an array of numbers"),
+        ([[[1.0] * 2] * 3] * 2, TypeError, "'x' must be an array of numbers"),
+    ],
+)
+def test_a_metric_has_a_number_for_each_run(result, values, error, match):
+    with pytest.raises(error, match=match):
+        SweepResult(result.axes, result.seeds, {"x": values})
+
+
+def test_flags_are_selected_by_flags_alone():
+    both = {"amsgrad": (True, False), "beta": (1.0, 2.0)}
+    result = SweepResult(both, (0,), {"x": np.arange(4.0).reshape(2, 2, 1)})
+    assert result.select(amsgrad=np.False_, beta=1).metrics["x"].tolist() == [2]
+    assert result.select(amsgrad=True, beta=np.int64(2)).metrics["x"].tolist() == [1]
+    for values in ({"amsgrad": 1}, {"amsgrad": 0.0}, {"beta": True}, {"amsgrad": "False"}):
+        with pytest.raises(ValueError, match="the axes have no"):
+            result.select(**values)
+
+
+def test_pairs_are_selected_by_pairs():
+    axes = {"betas": ((0.9, 0.99), (0.9, 0.999))}
+    result = SweepResult(axes, (0,), {"x": np.array([[1.0], [2.0]])})
+    assert result.select(betas=(0.9, 0.999)).metrics["x"].tolist() == [2]
+
+
+@pytest.mark.parametrize("value", [None, [0.1], np.array([0.1, 0.2]), {0.1}], ids=repr)
+def test_one_value_is_selected_at_a_time(result, value):
+    with pytest.raises(TypeError, match="lr must be one value of its axis, but got"):
+        result.select(lr=value)
 
 
 def test_select_takes_a_part_of_the_grid(result):
@@ -135,6 +183,14 @@ def test_a_heatmap_of_booleans_words_and_pairs():
     ax = SweepResult(axes, (0,), {"valid_accuracy": np.eye(2)[..., None]}).heatmap().axes
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["False", "True"]
     assert ax.get_xticklabels()[1].get_text() == "(0.9, 0.999)"
+
+
+@pytest.mark.usefixtures("closing_figures")
+def test_a_heatmap_wants_one_of_matplotlibs_axes(result):
+    _, several = plt.subplots(1, 2)
+    for ax in (several, 3, "left"):
+        with pytest.raises(TypeError, match="ax must be one of Matplotlib's Axes, but got"):
+            result.heatmap(ax=ax)
 
 
 def test_a_heatmap_wants_two_axes(result):
@@ -224,6 +280,19 @@ def test_a_save_that_fails_leaves_the_old_file(result, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         result.save(path)
     assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("path", [None, 3, True, b"sweep.npz"])
+def test_a_path_is_one(result, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for use in (result.save, SweepResult.load):
+        with pytest.raises(
+            TypeError, match="path must be a file's path, but got"
+        ) as raised:
+            use(path)
+        assert repr(path) in str(raised.value)
+    assert not any(tmp_path.iterdir())
 
 
 # --- paired differences -------------------------------------------------------------------
@@ -242,3 +311,34 @@ def test_paired_difference_is_students_interval():
 def test_paired_difference_wants_pairs(first, second):
     with pytest.raises(ValueError, match="paired"):
         paired_difference(first, second)
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        "12",
+        ["1.0", "2.0"],
+        [True, False],
+        [None, 1.0],
+        [[1.0], [1.0, 2.0]],
+        {1.0, 2.0},
+    ],
+    ids=repr,
+)
+def test_paired_differences_are_of_numbers(place, values):
+    pair = {"first": [1.0, 2.0], "second": [1.0, 2.0]} | {place: values}
+    with pytest.raises(TypeError, match=f"{place} must be numbers, one a seed, but got"):
+        paired_difference(**pair)
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=9))
+def test_the_pair_turned_round_has_the_opposite_difference(pairs):
+    first, second = zip(*pairs, strict=True)
+    mean, half = paired_difference(first, np.array(second))
+    assert paired_difference(torch.tensor(second, dtype=torch.float64), first) == (
+        -mean,
+        half,
+    )
+    assert half >= 0
