@@ -1,3 +1,4 @@
+import concurrent.futures
 import functools
 import math
 
@@ -281,6 +282,43 @@ def test_float32_is_the_default_and_close_to_float64():
         single.metrics["train_loss"], double.metrics["train_loss"], rtol=1e-4
     )
     assert (single.metrics["train_loss"] != double.metrics["train_loss"]).all()
+
+
+@pytest.mark.parametrize("seeds", [(3,), range(3)])
+@pytest.mark.parametrize("axes", [{}, {"lr": (0.03,)}])
+def test_torchs_default_type_decides_the_first_weights_alone(seeds, axes):
+    """Weights that are drawn as float64 are others; a loop of torch in float64 says which."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            result = run(
+                axes=axes, seeds=seeds, settings={"lr": 0.03}, chunk=1, executor=executor
+            )
+        for k, seed in enumerate(seeds):
+            alone = plain(torch.optim.AdamW, mlp, seed, lr=0.03)["valid_loss"]
+            found = result.metrics["valid_loss"][..., k].item()
+            assert math.isclose(found, alone, rel_tol=1e-10)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_settings_may_be_tensors():
+    """As a parameter group may hold them: without or with a dimension."""
+    expected = run(axes={}, settings={"lr": 0.5, "weight_decay": 0.25})
+    for settings in (
+        {"lr": torch.tensor(0.5), "weight_decay": torch.tensor([0.25])},
+        {"lr": torch.tensor([0.5]), "weight_decay": 0.25},
+    ):
+        np.testing.assert_allclose(
+            run(axes={}, settings=settings).metrics["train_loss"],
+            expected.metrics["train_loss"],
+            rtol=1e-10,
+        )
+
+
+def test_what_cannot_be_measured_is_named():
+    with pytest.raises(ValueError, match="device='meta' holds no numbers"):
+        run(device="meta")
 
 
 # --- memory and devices -------------------------------------------------------------------

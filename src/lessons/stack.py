@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lessons.arguments import check_count
-from lessons.optim.base import Optimizer, number_of
+from lessons.optim.base import Optimizer
 from lessons.training import batches, check_examples
 
 ELEMENTWISE = (
@@ -236,9 +236,7 @@ class Stack:
         recipe = self.recipe
         # Of what is not stacked, all cells of a block have the same.
         settings = recipe.settings | self.cells[0]
-        hyper = {
-            name: number_of(settings[name]) for name in recipe.optimizer.hyperparameters
-        }
+        hyper = {name: settings[name] for name in recipe.optimizer.hyperparameters}
         for name, value in self.cells[0].items():
             if stacks(recipe.optimizer, name, value):
                 values = [cell[name] for _ in self.seeds for cell in self.cells]

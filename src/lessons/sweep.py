@@ -268,7 +268,14 @@ def _settings(optimizer, settings: dict, cells: list[dict], dtype: torch.dtype) 
             optimizer.check(group | rounded)
         except ValueError as error:
             raise ValueError(f"axes have {cell}, in {dtype} {rounded}: {error}") from error
-    return {name: value for name, value in group.items() if name != "params"}
+    return {name: _plain(value) for name, value in group.items() if name != "params"}
+
+
+def _plain(value):
+    """Return a tensor of one element as a number, and anything else as it is."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def _rounded(value, dtype: torch.dtype):
