@@ -60,7 +60,10 @@ class Adagrad(Optimizer):
 
     rule = staticmethod(adagrad)
     no_sparse = None
-    kept = ("initial_accumulator_value", "l1")  # torch asks for the former at the start alone
+    kept = (
+        "initial_accumulator_value",
+        "l1",
+    )  # torch asks for the former at the start alone
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Adam and AdamW: one rule, in which the weight decay stands in one of two places."""
 
+from typing import ClassVar
+
 import torch
 
 from lessons.optim.base import (
@@ -74,7 +76,7 @@ class Adam(Optimizer):
     rule = staticmethod(adam)
     no_sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
     kept = ("decoupled_weight_decay", "l1")  # before 2.7, torch lacked the former
-    wanted = {"amsgrad": "max_exp_avg_sq"}
+    wanted: ClassVar = {"amsgrad": "max_exp_avg_sq"}
 
     def __init__(
         self,

@@ -41,11 +41,11 @@ def ftrl_proximal(param, grad, state, *, lr, beta, l1, l2, per_step):
 
 
 def hold_(param, z, old, slope, bound, lr) -> None:
-    """Where ``lr`` is 0, put ``param`` back to ``old``, and z where the closed form gives this weight. In place.
+    """Where ``lr`` is 0, let ``param`` be ``old``, and z what the closed form gives it for. In place.
 
     That is what steps with ever smaller rates come to. Of a weight of 0 many z give it: then the nearest one.
     """
-    off = torch.as_tensor(lr, device=param.device) == 0
+    off = param.new_zeros((), dtype=torch.float32) + lr == 0  # a number, too, on the device
     inside = z.clamp(-bound, bound).where(old == 0, old.sign() * -bound)
     z.copy_((inside - slope * old).where(off, z))
     param.copy_(old.where(off, param))
@@ -54,7 +54,7 @@ def hold_(param, z, old, slope, bound, lr) -> None:
 def above_zero(lr, instead):
     """Return ``lr``, and ``instead`` where it is 0. Of a tensor it is a copy: a schedule writes in place."""
     if isinstance(lr, Tensor):
-        return torch.where(lr > 0, lr, instead)
+        return lr + (lr == 0).to(lr.dtype) * instead
     return lr if lr > 0 else instead
 
 
@@ -126,3 +126,10 @@ class FTRLProximal(Optimizer):
             "n": torch.zeros_like(param),
             "lr": rate,
         }
+
+    def check_state(self, param, group, state):
+        super().check_state(param, group, state)
+        if state and state["lr"] == 0:
+            raise ValueError(
+                f"Invalid lr value: {state['lr']}; the last rate above 0 is meant"
+            )

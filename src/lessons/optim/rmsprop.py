@@ -1,5 +1,7 @@
 """RMSprop: the gradient divided by the running root mean square of its past."""
 
+from typing import ClassVar
+
 import torch
 
 from lessons.optim.base import (
@@ -61,8 +63,8 @@ class RMSprop(Optimizer):
 
     rule = staticmethod(rmsprop)
     no_sparse = "RMSprop does not support sparse gradients"
-    older = {"momentum": 0, "centered": False, "maximize": False}
-    wanted = {"momentum": "momentum_buffer", "centered": "grad_avg"}
+    older: ClassVar = {"momentum": 0, "centered": False, "maximize": False}
+    wanted: ClassVar = {"momentum": "momentum_buffer", "centered": "grad_avg"}
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Stochastic gradient descent, with momentum, L2 and three ways to apply an L1 penalty."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -89,7 +91,7 @@ class SGD(Optimizer):
     rule = staticmethod(sgd)
     linear = True
     no_sparse = None
-    older = {"nesterov": False, "maximize": False}
+    older: ClassVar = {"nesterov": False, "maximize": False}
     kept = ("l1", "l1_method")
     numbers = ("l1_due",)
     later = (("momentum_buffer",), ("l1_due", "l1_received"))
