@@ -13,6 +13,6 @@ def chapters_alone(app, doctree) -> None:
 
 
 def setup(app):
-    # After sphinx-external-toc, which puts the tables of contents in at priority 100.
+    # sphinx-external-toc puts the tables of contents in by a transform, before this event.
     app.connect("doctree-read", chapters_alone, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

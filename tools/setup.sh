@@ -63,7 +63,8 @@ watch() {
         sleep 1
         seconds=$((seconds + 1))
         if [ $((seconds % 10)) -eq 3 ]; then
-            echo "  $seconds s: $(tail -n 1 "$log" | sed -E 's/^ +//; s/^(Installing collected packages).*/\1/')"
+            line=$(tail -n 1 "$log" | sed -E 's/^ +//; s/^(Installing collected packages).*/\1/')
+            echo "  $seconds s: ${line:-still at it}"
         fi
     done
     wait "$running"
@@ -75,19 +76,22 @@ watch() {
 # The true cause in the log: what an installer calls an error at its end is often only what followed from it.
 # A connection that was lost and found again is no cause, and of the retries only the last one counts.
 cause() {
-    final() { grep -v 'Retry(total=[1-9]' "$log" | grep -m 1 -oiE "$1"; }
-    if final 'no space left on device|quota exceeded' >/dev/null || unwritable "$venv" | grep -qi 'no space'; then
+    final() {
+        found=$(grep -v 'Retry(total=[1-9]' "$log" | grep -m 1 -oiE "$1" | tail -n 1)
+        [ -n "$found" ]
+    }
+    if final 'no space left on device|quota exceeded' || unwritable "$venv" | grep -qi 'no space'; then
         echo "the disk is full; the set-up needs room in '$(pwd)'."
-    elif found=$(final 'certificate verify failed|invalid peer certificate'); then
+    elif final 'certificate.verify.failed|invalid peer certificate'; then
         echo "the package index was reached, but its certificate is not trusted ($found); a proxy's own one is named by PIP_CERT."
-    elif found=$(final 'temporary failure in name resolution|name or service not known|nodename nor servname|getaddrinfo failed|dns error|failed to lookup address|network is unreachable|no route to host|connection refused|connection reset|connection aborted|connection broken|connection timed out|timed out|cannot connect to proxy|error sending request|max retries exceeded'); then
+    elif final 'temporary failure in name resolution|name or service not known|nodename nor servname|getaddrinfo failed|dns error|failed to lookup address|network is unreachable|no route to host|connection (refused|reset|aborted|broken|timed out)|timed out|cannot connect to proxy|error sending request|max retries exceeded'; then
         echo "the package index cannot be reached ($found); is the network up?"
-    elif found=$(final 'permission denied.*|read-only file system.*'); then
+    elif final '(permission denied|read-only file system).*'; then
         echo "a file cannot be written: $found"
-    elif final 'no matching distribution found for torch==' >/dev/null; then
+    elif final 'no matching distribution found for torch==.*'; then
         echo "PyTorch has no such wheel for this computer ($(uname -sm), $("$venv/bin/python" --version)): Macs with Intel processors, macOS below 14 and Linux without glibc have none."
-    elif found=$(final 'no matching distribution found for .*'); then
-        echo "ERROR: $found: the package index does not have it, or cannot be reached; is the network up?"
+    elif final 'no matching distribution found for .*'; then
+        echo "$found: the package index does not have it, or cannot be reached; is the network up?"
     else
         grep -iE '^ *error' "$log" | grep -viE -m 1 'subprocess-exited-with-error|likely not a problem' || tail -n 1 "$log"
     fi
