@@ -63,7 +63,7 @@ watch() {
         sleep 1
         seconds=$((seconds + 1))
         if [ $((seconds % 10)) -eq 3 ]; then
-            line=$(tail -n 1 "$log" | sed -E 's/^ +//; s/^(Installing collected packages).*/\1/')
+            line=$(tail -n 1 "$log" | sed -E 's/^ +//; s/^(Installing collected packages|Successfully installed).*/\1/')
             echo "  $seconds s: ${line:-still at it}"
         fi
     done
