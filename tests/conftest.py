@@ -8,6 +8,9 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
+# The tests are spread over processes; threads within each would only fight for the cores.
+torch.set_num_threads(1)
+
 DEVICES = ["cpu"]
 DEVICES += ["cuda"] * torch.cuda.is_available()
 DEVICES += ["mps"] * torch.backends.mps.is_available()
