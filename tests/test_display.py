@@ -51,3 +51,22 @@ def test_columns_of_numbers_stand_to_the_right():
         ["a", "b", "c", "d"],
     )
     assert shown.splitlines()[1] == "|---:|---:|:---|---:|"
+
+
+def test_the_source_keeps_what_is_no_docstring():
+    def shout(text):
+        """Say it loud."""
+        # A comment stays, and so does a text that is none of the documentation.
+        return """!""" + text
+
+    shown = source(shout).splitlines()
+    assert shown[0] == "```python" and shown[-1] == "```"
+    assert shown[1:-1] == [
+        "def shout(text):",
+        "    # A comment stays, and so does a text that is none of the documentation.",
+        '    return """!""" + text',
+    ]
+
+
+def test_a_table_without_rows_is_its_header():
+    assert table([], ["a", "b"]).splitlines()[0] == "| a | b |"
