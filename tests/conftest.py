@@ -25,3 +25,12 @@ def dtype(request, device):
     if device == "mps" and request.param is torch.float64:
         pytest.skip("mps has no float64")
     return request.param
+
+
+@pytest.fixture
+def one_thread():
+    """As in the executors' processes: so that the sums are rounded alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
