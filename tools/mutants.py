@@ -34,15 +34,16 @@ TARGETS = (
     *("src/lessons/**/*.py", "src/lessons/**/*.js", "_static/*.js", "tools/*.py"),
     *("benchmarks/*.py", "tools/*.sh", "Makefile"),
 )
-# The tests of x.py are tests/**/test_x*.py, and for some files these folders and files, too.
+# The tests of x.py are tests/**/test_x*.py; for what starts like this, these files, too.
 TESTS = {
-    "src/lessons/__init__.py": ("tests/tools/test_arguments.py",),
+    "src/lessons/__init__.py": ("tests/tools/test_arguments_table.py",),
     # What an optimizer's own tests do not notice, these may; test_conformance.py is too slow.
     "src/lessons/optim/": (
         *("tests/optim/test_parity.py", "tests/optim/test_l1.py", "tests/optim/test_base.py"),
-        "tests/optim/test_complex_and_sparse.py",
+        *("tests/optim/test_complex_and_sparse.py", "tests/optim/test_settings.py"),
     ),
-    "src/lessons/stack.py": ("tests/test_sweep.py",),
+    "src/lessons/optim/base.py": ("tests/optim/test_checkpoints.py",),
+    "src/lessons/stack.py": ("tests/test_sweep.py", "tests/test_sweep_arguments.py"),
     "src/lessons/results.py": ("tests/test_sweep.py",),
 }
 GOAL = 0.95
