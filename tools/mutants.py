@@ -34,7 +34,7 @@ TARGETS = (
     *("src/lessons/**/*.py", "src/lessons/**/*.js", "_static/*.js", "tools/*.py"),
     *("benchmarks/*.py", "tools/*.sh", "Makefile"),
 )
-# The tests of x.py are tests/**/test_x*.py; for what starts like this, these files, too.
+# The tests of x.py are tests/**/test_x*.py, of Makefile test_make*.py; for what starts like this, these, too.
 TESTS = {
     "src/lessons/__init__.py": ("tests/tools/test_arguments_table.py",),
     # What an optimizer's own tests do not notice, these may; test_conformance.py is too slow.
@@ -211,7 +211,8 @@ def generate(file):
 
 def tests_of(file):
     """Return the test files and folders of ``file``."""
-    own = sorted(ROOT.glob(f"tests/**/test_{Path(file).stem}*.py"))
+    name = "make" if file == "Makefile" else Path(file).stem
+    own = sorted(ROOT.glob(f"tests/**/test_{name}*.py"))
     found = [path.relative_to(ROOT).as_posix() for path in own]
     for start, more in TESTS.items():
         if file.startswith(start):
