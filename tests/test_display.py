@@ -12,6 +12,19 @@ def test_source_is_the_functions_code_without_its_docstring():
     assert '"""' not in shown and "Kingma" not in shown
 
 
+def test_nothing_but_the_docstring_is_left_out():
+    def half(
+        x,
+    ):
+        """Return the half.
+
+        Of a number.
+        """
+        return x / 2
+
+    assert source(half) == "```python\ndef half(\n    x,\n):\n    return x / 2\n```"
+
+
 def test_source_of_a_function_without_docstring_is_whole():
     def double(x):
         return 2 * x

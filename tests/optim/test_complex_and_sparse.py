@@ -170,7 +170,9 @@ def test_ftrl_of_a_complex_parameter_is_that_of_pairs(l2):
     whole = torch.nn.Parameter(torch.randn(5, 2, dtype=torch.complex128).t())
     pairs = torch.nn.Parameter(torch.view_as_real(whole.detach()).clone())
     one, two = (lessons.FTRLProximal([p], lr=0.3, l2=l2) for p in (whole, pairs))
-    for _ in range(10):
+    for t in range(10):
+        for optimizer in (one, two):
+            optimizer.param_groups[0]["lr"] = 0.3 / (1 + t)
         whole.grad = torch.randn_like(whole)
         pairs.grad = torch.view_as_real(whole.grad).clone()
         one.step()

@@ -362,7 +362,10 @@ class Optimizer(torch.optim.Optimizer):
                 if not state:
                     state.update(self._start(param, group))
                 grad = -param.grad if group["maximize"] else param.grad
-                self.rule(*self._for_rule(param, grad, state), **settings)
+                *seen, pairs = self._for_rule(param, grad, state)
+                self.rule(*seen, pairs, **settings)
+                if pairs is not state:  # tensors are views of it; numbers are not
+                    state.update((name, pairs[name]) for name in self.numbers)
         return loss
 
     def _check_settings(self) -> None:
@@ -410,7 +413,7 @@ class Optimizer(torch.optim.Optimizer):
                 grad = torch.view_as_real(grad.resolve_conj())
                 param = torch.view_as_real(param)
                 state = {
-                    name: torch.view_as_real(value) if value.is_complex() else value
+                    name: value if name in self.numbers else torch.view_as_real(value)
                     for name, value in state.items()
                 }
         return param, grad, state
