@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks experiments bench mutants lab site-check lock clean
+.PHONY: help book test notebooks portable experiments bench mutants lab site-check lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -24,6 +24,10 @@ test: $(READY) ## Run the unit tests, then run every chapter and compare its out
 
 notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps its old file
 	@$(BIN)/python tools/run_notebooks.py $(CHAPTERS)
+
+# SETTINGS="ulp 1" runs one setting; 'tools/portable.py --list' names them.
+portable: $(READY) ## Run every chapter as other processors would; all outputs must stay (half an hour; SETTINGS="ulp 1": 3 minutes)
+	@$(BIN)/python tools/portable.py $(if $(SETTINGS),--only "$(SETTINGS)") $(CHAPTERS)
 
 experiments: $(READY) ## Run the long experiments anew; each writes a file in src/lessons/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done

@@ -14,12 +14,14 @@ One line a chapter and setting; the exit is 1 if any output differs. Images are 
 """
 
 import argparse
+import inspect
 import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,11 +91,13 @@ def disturb(seed: int, exempt: set[str]) -> None:
             move(param, before)
 
         rule_and_noise.__wrapped__ = rule  # what inspect shows
-        return staticmethod(rule_and_noise)
+        return rule_and_noise
 
-    for name in optim.__all__:
-        cls = getattr(optim, name)
-        cls.rule = disturbed(cls.rule)
+    rules = {}  # Adam and AdamW share theirs
+    for cls in (getattr(optim, name) for name in optim.__all__):
+        rule = inspect.unwrap(cls.rule)
+        cls.rule = staticmethod(rules.setdefault(rule, disturbed(rule)))
+        setattr(sys.modules[rule.__module__], rule.__name__, cls.rule)  # for direct calls
 
     # Of all other optimizers, torch's and those that a chapter writes, every step is disturbed.
     begun = {}
@@ -115,12 +119,15 @@ def disturb(seed: int, exempt: set[str]) -> None:
 
 def begin_kernel() -> None:
     """Begin a kernel of this tool: disturb what the environment asks for."""
-    if SEED in os.environ:
-        notebook = nbformat.read(os.environ[NOTEBOOK], as_version=4)
-        bitwise = {
-            c.source for c in notebook.cells if "bitwise" in c.metadata.get("tags", ())
-        }
+    if SEED not in os.environ:
+        return
+    cells = nbformat.read(os.environ[NOTEBOOK], as_version=4).cells
+    bitwise = {cell.source for cell in cells if "bitwise" in cell.metadata.get("tags", ())}
+    try:
         disturb(int(os.environ[SEED]), bitwise)
+    except Exception:  # IPython would go on without it, and all outputs would be the same
+        traceback.print_exc()
+        os._exit(1)
 
 
 # --- running and comparing ----------------------------------------------------------------------
