@@ -166,7 +166,7 @@ def run(path: Path, setting: str, ipython: Path) -> tuple[list[str], list[str]]:
         name: value for name, value in os.environ.items() if name not in (SEED, NOTEBOOK)
     }
     env |= {NOTEBOOK: os.fspath(path.resolve()), "IPYTHONDIR": os.fspath(ipython)}
-    env |= {"OMP_NUM_THREADS": "1"} | SETTINGS[setting]
+    env |= {"LESSONS_DEVICE": "cpu", "OMP_NUM_THREADS": "1"} | SETTINGS[setting]
     remarks, begun = [], []
     while True:
         found = nbformat.read(path, as_version=4)
@@ -209,6 +209,8 @@ def main(arguments: list[str]) -> int:
     if options.list:
         print(*settings, sep="\n")
         return 0
+    if not options.chapters:
+        parser.error("no chapter is named")
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         ipython = Path(folder)

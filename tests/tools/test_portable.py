@@ -166,6 +166,11 @@ if len(times.read_text()) < 2:
     assert status == 0 and "same; the kernel died" in text
 
 
+def test_no_chapter_is_no_success():
+    done = subprocess.run([sys.executable, TOOL], capture_output=True, text=True)
+    assert done.returncode == 2 and "no chapter is named" in done.stderr
+
+
 def test_the_settings_are_those_that_the_book_promises():
     done = subprocess.run(
         [sys.executable, TOOL, "--list"], capture_output=True, text=True, check=True
