@@ -14,6 +14,7 @@ One line a chapter and setting; the exit is 1 if any output differs. Images are 
 """
 
 import argparse
+import functools
 import inspect
 import itertools
 import os
@@ -85,12 +86,12 @@ def disturb(seed: int, exempt: set[str]) -> None:
             param.mul_(1 + torch.finfo(param.dtype).eps * signs * (param != before))
 
     def disturbed(rule):
+        @functools.wraps(rule)  # a chapter that shows the rule sees the rule
         def rule_and_noise(param, grad, state, **settings):
             before = copy(param)
             rule(param, grad, state, **settings)
             move(param, before)
 
-        rule_and_noise.__wrapped__ = rule  # what inspect shows
         return rule_and_noise
 
     rules = {}  # Adam and AdamW share theirs

@@ -84,6 +84,7 @@ print(count)
 ALL_ELSE = {  # code: output
     "torch.manual_seed(0); by_class(SGD)(torch.ones(3)); torch.rand(1).item() < 0.4963": "True",
     "from lessons.display import source; 'add_(param, grad, -lr)' in source(SGD.rule)": "True",
+    "SGD.rule.__name__": "'sgd'",
     "operations(SGD), operations(torch.optim.SGD)": "(3, 3)",
     "w = torch.ones(9); w.grad = torch.zeros(9); SGD([w], lr=1.0).step(); w.unique()": "tensor([1.])",
 }
