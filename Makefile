@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help ready book test notebooks reading experiments bench mutants lab site-check linkcheck lock clean distclean
+.PHONY: help ready book test notebooks portable reading experiments bench mutants lab site-check linkcheck lock clean distclean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ notebooks: ready ## Run every chapter anew, in place; a failing chapter keeps it
 
 reading: ready ## Count each page's words, lines of code, tables, pictures and long sentences
 	@$(BIN)/python tools/reading.py
+
+# SETTINGS="ulp 1" runs one setting; 'tools/portable.py --list' names them.
+portable: ready ## Run every chapter as other processors would; all outputs must stay (half an hour; SETTINGS="ulp 1": 3 minutes)
+	@$(BIN)/python tools/portable.py $(if $(SETTINGS),--only "$(SETTINGS)") $(CHAPTERS)
 
 experiments: ready ## Run the long experiments anew; each writes a file of stored results
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done

@@ -1,6 +1,5 @@
 """The cheat sheet says what torch does and what was measured, and goes on saying it."""
 
-import csv
 import inspect
 import itertools
 import re
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 import lessons
+from lessons import stored
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {
@@ -84,9 +84,7 @@ def ranges(cell):
 
 def choosing():
     """The rows of chapter 10's experiment under a cosine schedule."""
-    with (ROOT / "chapters" / "data" / "choosing.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    return [row for row in rows if row["schedule"] == "cosine"]
+    return [row for row in stored.read("choosing") if row["schedule"] == "cosine"]
 
 
 TUNED = [(name, column, "tuned") for name in CLASSES for column in ("lr", "weight_decay")]
