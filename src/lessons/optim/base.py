@@ -370,19 +370,20 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_settings(self) -> None:
         """Raise for invalid settings. The very objects that the last step found valid are not read again."""
-        groups, names = self.param_groups, self.defaults
-        now = [value for group in groups for value in map(group.get, names)]
+        now = [value for group in self.param_groups for value in group.values()]
         if len(now) == len(self._checked) and all(map(is_, now, self._checked)):
             return
-        for group in groups:
+        changes = False
+        for group in self.param_groups:
             self.check(group)
+            changes |= any(may_change(group.get(name)) for name in self.defaults)
             for setting, name in self.wanted.items():
                 states = map(self.state.get, group["params"])
                 if not is_zero(group[setting]) and any(s and name not in s for s in states):
                     raise ValueError(
                         f"{setting} became {group[setting]} in mid-training, but the state has no {name}"
                     )
-        self._checked = () if any(map(may_change, now)) else now
+        self._checked = () if changes else now
 
     # Complex numbers and sparse gradients, of which the rules know nothing.
 

@@ -28,27 +28,28 @@ def ftrl_proximal(param, grad, state, *, lr, beta, l1, l2, per_step):
     that grow with the steps.
     """
     step, z, n = next_step(state), state["z"], state["n"]
-    rate, old = above_zero(lr, state["lr"]), param.clone() if may_be_zero(lr) else None
+    rate = above_zero(lr, state["lr"])
     before = (beta + n.sqrt()) / state["lr"]
     after = (beta + add_square_(n, grad, 1).sqrt()) / rate
     state["lr"] = rate
     z.add_(grad).sub_((after - before) * param)
     rounds = step if per_step else 1
     slope, bound = after + rounds * l2, rounds * l1
-    torch.div(soft_threshold_(z.clone(), bound), slope, out=param).neg_()
-    if old is not None:
-        hold_(param, z, old, slope, bound, lr)
+    new = soft_threshold_(-z, bound).div_(slope)
+    if may_be_zero(lr):
+        new = hold_(z, param, new, slope, bound, lr)
+    param.copy_(new)
 
 
-def hold_(param, z, old, slope, bound, lr) -> None:
-    """Where ``lr`` is 0, let ``param`` be ``old``, and z what the closed form gives it for. In place.
+def hold_(z, old, new, slope, bound, lr) -> Tensor:
+    """Return ``old`` where ``lr`` is 0, else ``new``; and put ``z``, in place, where the closed form gives ``old``.
 
     That is what steps with ever smaller rates come to. Of a weight of 0 many z give it: then the nearest one.
     """
-    off = param.new_zeros((), dtype=torch.float32) + lr == 0  # a number, too, on the device
+    off = old.new_zeros((), dtype=torch.float32) + lr == 0  # a number, too, on the device
     inside = z.clamp(-bound, bound).where(old == 0, old.sign() * -bound)
     z.copy_((inside - slope * old).where(off, z))
-    param.copy_(old.where(off, param))
+    return old.where(off, new)
 
 
 def above_zero(lr, instead):
