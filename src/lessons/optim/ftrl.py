@@ -42,7 +42,7 @@ def ftrl_proximal(param, grad, state, *, lr, beta, l1, l2, per_step):
 
 
 def hold_(z, old, new, slope, bound, lr) -> Tensor:
-    """Return ``old`` where ``lr`` is 0, else ``new``; and put ``z``, in place, where the closed form gives ``old``.
+    """Return ``old`` where ``lr`` is 0, else ``new``. In place, ``z`` then stands for ``old``, too.
 
     That is what steps with ever smaller rates come to. Of a weight of 0 many z give it: then the nearest one.
     """
