@@ -1,59 +1,74 @@
 # Optimizers, Executed. 'make' alone lists the targets; each one sets up .venv first if that is needed.
 VENV := .venv
-READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks reading experiments bench mutants lab site-check lock clean
+.PHONY: help ready book test notebooks portable reading experiments bench mutants lab site-check linkcheck lock clean distclean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
 
-book: $(READY) ## Build the website into _build/html from the stored outputs, with warnings as errors
+# One place knows when .venv must be made or changed: when it is not there, when it was moved, when the lists changed.
+ready:
+	@TORCH='$(TORCH)' sh tools/setup.sh '$(VENV)' $(PYTHON)
+
+# Sphinx builds on what it finds, and does not find out that half of it is missing: so only a build that ended well is
+# built upon, and any other is begun anew.
+book: ready ## Build the website into _build/html from the stored outputs, with warnings as errors
+	@test -e _build/.complete || rm -rf _build
+	@mkdir -p _build && rm -f _build/.complete
 	@$(BIN)/jupyter-book build . -q -W --keep-going
-	@echo "The book: open file://$(CURDIR)/_build/html/index.html"
+	@touch _build/.complete
+	@$(BIN)/python -c 'import pathlib; print("The book: open", pathlib.Path("_build/html/index.html").resolve().as_uri())'
 
-# The work is spread over processes; threads within each would only fight for the cores.
-test notebooks: export OMP_NUM_THREADS ?= 1
+# The stored outputs are those of a CPU.
+test notebooks: export LESSONS_DEVICE ?= cpu
 
-test: $(READY) ## Run the unit tests, then run every chapter and compare its outputs with the stored ones
+test: ready ## Run the unit tests, then run every chapter and compare its outputs with the stored ones
 	$(BIN)/ruff check
 	$(BIN)/pytest -n auto
-	$(BIN)/pytest -n auto --dist loadfile --nbval --nbval-current-env $(CHAPTERS)
+	$(BIN)/pytest -n auto --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 $(CHAPTERS)
 
-notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps its old file
+notebooks: ready ## Run every chapter anew, in place; a failing chapter keeps its old file
 	@$(BIN)/python tools/run_notebooks.py $(CHAPTERS)
 
-reading: $(READY) ## Count each page's words, lines of code, tables, pictures and long sentences
+reading: ready ## Count each page's words, lines of code, tables, pictures and long sentences
 	@$(BIN)/python tools/reading.py
 
-experiments: $(READY) ## Run the long experiments anew; each writes a file in src/lessons/data
+# SETTINGS="ulp 1" runs one setting; 'tools/portable.py --list' names them.
+portable: ready ## Run every chapter as other processors would; all outputs must stay (half an hour; SETTINGS="ulp 1": 3 minutes)
+	@$(BIN)/python tools/portable.py $(if $(SETTINGS),--only "$(SETTINGS)") $(CHAPTERS)
+
+experiments: ready ## Run the long experiments anew; each writes a file of stored results
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
 
 bench: export OMP_NUM_THREADS ?= 1
-bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write src/lessons/data/costs.csv (4 minutes)
+bench: ready ## Time the optimizers beside torch's, print the ratios, store them (4 minutes)
 	@mkdir -p .benchmarks
 	@$(BIN)/pytest -p no:xdist --benchmark-quiet --benchmark-disable-gc \
 		--benchmark-json=.benchmarks/costs.json benchmarks/bench_costs.py
 	@$(BIN)/python benchmarks/report.py .benchmarks/costs.json
 
-mutants: $(READY) ## Break the package on purpose, one change at a time; the tests must notice each (half an hour)
-	@$(BIN)/python tools/mutants.py
+mutants: ready ## Break the code on purpose, one change at a time; the tests must notice 95 % (an hour or two; FILES=… for some)
+	@$(BIN)/python tools/mutants.py $(FILES)
 
-lab: $(READY) ## Open the chapters in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=. chapters/$(notdir $(firstword $(CHAPTERS)))
+lab: ready ## Open the chapters in JupyterLab, which saves only when you save
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.app_settings_dir=tools/jupyterlab \
+		--LabApp.extra_labextensions_path=tools/jupyterlab/labextensions $(firstword $(CHAPTERS))
 
 site-check: book ## Check the built pages: nothing loaded from elsewhere, links, captions, alt texts
 	@$(BIN)/python tools/check_site.py _build/html
 
+linkcheck: ready ## Ask every server that the book links to whether the page is still there
+	@$(BIN)/jupyter-book build . -q --builder linkcheck --path-output _build/linkcheck
+
 lock: ## Compile requirements.txt anew from pyproject.toml
 	@sh tools/lock.sh
 
-clean: ## Remove the built site, the environment and all caches
-	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf src/*.egg-info
+clean: ## Remove the built site and all caches
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	find . -path './$(VENV)' -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): requirements.txt pyproject.toml
-	@sh tools/setup.sh $(VENV) $(PYTHON)
+distclean: clean ## Remove the environment, too
+	rm -rf '$(VENV)' src/*.egg-info

@@ -8,6 +8,9 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
+# The tests are spread over processes; threads within each would only fight for the cores.
+torch.set_num_threads(1)
+
 DEVICES = ["cpu"]
 DEVICES += ["cuda"] * torch.cuda.is_available()
 DEVICES += ["mps"] * torch.backends.mps.is_available()
@@ -25,3 +28,12 @@ def dtype(request, device):
     if device == "mps" and request.param is torch.float64:
         pytest.skip("mps has no float64")
     return request.param
+
+
+@pytest.fixture
+def one_thread():
+    """As in the executors' processes: so that the sums are rounded alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

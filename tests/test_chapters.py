@@ -155,6 +155,12 @@ def test_all_outputs_are_compared_but_for_measured_times(chapter, request):
     assert varying == TIMES.get(request.node.callspec.id, 0)
 
 
+def test_no_chapter_reads_a_file_beside_it(chapter):
+    """So it runs wherever the package is installed; what is stored, :mod:`lessons.stored` reads."""
+    for cell in code_cells(chapter):
+        assert not re.search(r"\b(open|Path|loadtxt|read_csv)\(", cell.source), cell.source
+
+
 def test_a_cell_that_make_portable_leaves_undisturbed_says_why(chapter):
     for cell in code_cells(chapter):
         if "bitwise" in cell.metadata.get("tags", []):

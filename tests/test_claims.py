@@ -91,3 +91,36 @@ def test_the_deciding_cell_is_the_first_below_the_label_and_in_its_section():
     assert deciding_cell(notebook, "fig-f") is figure
     for place in ("sec-late", "sec-end", "nowhere"):
         assert deciding_cell(notebook, place) is None
+
+
+def test_what_looks_like_a_claim_in_code_is_none(folder):
+    notebook = new_notebook(cells=[new_code_cell(ONE), new_markdown_cell(TWO), new_code_cell("(claim-")])
+    nbformat.write(notebook, folder / "01_first.ipynb")
+    assert [claim.id for claim in claims(folder)] == ["A10", "B1"]
+
+
+def test_a_reference_may_have_spaces_about_its_label(folder):
+    text = "(claim-c1)=\n**C1. “Up.”** — *False.* By {ref}`the fall < sec-fall >`."
+    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), folder / "01_first.ipynb")
+    assert claims(folder)[1].place == "sec-fall"
+    assert "[the fall](#sec-fall)" in verdicts(claims(folder))
+
+
+@pytest.mark.parametrize("sign", [",", ";", ":"])
+def test_a_reason_may_go_on_in_the_verdicts_sentence(sign):
+    claim = Claim("A1", "Up is down.", "No", f"{sign} see {{ref}}`x <sec-x>`.", "sec-x", "01")
+    assert verdicts([claim]).endswith(f"**No**{sign} see [x](#sec-x).")
+
+
+def test_a_cell_above_the_label_or_past_the_next_heading_decides_nothing():
+    above, past = new_code_cell("above"), new_code_cell("past")
+    heading = new_markdown_cell("\n## The next section")
+    notebook = new_notebook(cells=[above, new_markdown_cell("(sec-a)="), heading, past])
+    assert deciding_cell(notebook, "sec-a") is None
+
+
+def test_a_heading_below_the_second_level_does_not_end_a_section():
+    cell = new_code_cell("a")
+    heading = new_markdown_cell("### A part\n\nnot a heading: ## this")
+    notebook = new_notebook(cells=[new_markdown_cell("(sec-a)="), heading, cell])
+    assert deciding_cell(notebook, "sec-a") is cell

@@ -17,6 +17,19 @@ def test_source_is_the_functions_code_without_its_docstring():
     assert '"""' not in shown and "Kingma" not in shown
 
 
+def test_nothing_but_the_docstring_is_left_out():
+    def half(
+        x,
+    ):
+        """Return the half.
+
+        Of a number.
+        """
+        return x / 2
+
+    assert source(half) == "```python\ndef half(\n    x,\n):\n    return x / 2\n```"
+
+
 def test_source_of_a_function_without_docstring_is_whole():
     def double(x):
         return 2 * x
@@ -43,6 +56,25 @@ def test_columns_of_numbers_stand_to_the_right():
         ["a", "b", "c", "d"],
     )
     assert shown.splitlines()[1] == "|---:|---:|:---|---:|"
+
+
+def test_the_source_keeps_what_is_no_docstring():
+    def shout(text):
+        """Say it loud."""
+        # A comment stays, and so does a text that is none of the documentation.
+        return """!""" + text
+
+    shown = source(shout).splitlines()
+    assert shown[0] == "```python" and shown[-1] == "```"
+    assert shown[1:-1] == [
+        "def shout(text):",
+        "    # A comment stays, and so does a text that is none of the documentation.",
+        '    return """!""" + text',
+    ]
+
+
+def test_a_table_without_rows_is_its_header():
+    assert table([], ["a", "b"]).splitlines()[0] == "| a | b |"
 
 
 THREADS = """

@@ -493,3 +493,215 @@ def test_a_copy_with_its_flat_parameters_is_flat_on_its_own(duplicate):
     assert torch.equal(flat, before)
     train(model, optimizer, steps=2, first=2)
     assert_same(model, other)
+
+
+# --- what is no list of parameters ------------------------------------------------------------------
+
+
+class Tree(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+
+NO_LIST = {
+    "parameter": lambda: plain(),
+    "tensor": lambda: torch.ones(3),
+    "flat": lambda: FlatParameters([plain()]),
+    "set": lambda: {plain(), plain()},
+    "frozen set": lambda: frozenset([plain()]),
+    "dict": lambda: {"w": plain()},
+    "state dict": lambda: Tree().state_dict(),
+    "model": Tree,
+    "model in a row": lambda: nn.Sequential(nn.Linear(2, 1), nn.Tanh()),
+    "dict of parameters": lambda: nn.ParameterDict({"w": plain()}),
+    "text": lambda: "model.parameters()",
+    "number": lambda: 3,
+    "none": lambda: None,
+}
+NO_ENTRIES = {
+    "numbers": lambda: iter([1, 2]),
+    "models": lambda: [nn.Linear(2, 1)],
+    "arrays": lambda: [plain().detach().numpy()],
+    "a method": lambda: [Tree().parameters],
+    "lists": lambda: [[plain()]],
+    "names": lambda: ["w"],
+    "turned pair": lambda: [(plain(), "w")],
+    "triple": lambda: [("w", plain(), 1)],
+    "pair of parameters": lambda: [(plain(), plain())],
+    "late": lambda: (entry for entry in [plain(), plain(), None]),
+}
+
+
+@pytest.mark.parametrize("case", NO_LIST)
+def test_what_is_no_list_of_parameters_is_refused_as_torch_does(case):
+    params = NO_LIST[case]()
+    for cls in (torch.optim.SGD, lessons.SGD):
+        if "set" not in case:  # torch refuses them in a group alone
+            with pytest.raises(TypeError):
+                cls(params)
+    with pytest.raises(TypeError) as error:
+        FlatParameters(params)
+    message = str(error.value)
+    assert message.startswith("params must be a list of parameters, such as model.param")
+    assert f"but got {torch.typename(params)}" in message
+    assert ("a set has no order" in message) == ("set" in case)
+
+
+@pytest.mark.parametrize("case", NO_ENTRIES)
+def test_what_is_no_parameter_is_refused_by_its_place(case):
+    params = NO_ENTRIES[case]()
+    with pytest.raises(TypeError, match=f"but {2 if case == 'late' else 0} is"):
+        FlatParameters(params)
+
+
+def test_a_generator_that_fails_late_leaves_the_first_alone():
+    param = plain()
+    place = param.data_ptr()
+    with pytest.raises(TypeError, match="but 1 is NoneType"):
+        FlatParameters(entry for entry in [param, None])
+    assert param.data_ptr() == place and param.grad is None
+
+
+def test_every_ordered_collection_is_taken():
+    for kind in (
+        list,
+        tuple,
+        iter,
+        nn.ParameterList,
+        lambda ps: {"a": ps[0], "b": ps[1]}.values(),
+    ):
+        params = [plain(), plain()]
+        assert FlatParameters(kind(params)).parts == params
+
+
+def test_a_sparse_parameter_is_refused():
+    param = nn.Parameter(torch.eye(2).to_sparse())
+    with pytest.raises(ValueError, match="parameter 1 is sparse"):
+        FlatParameters([plain(), param])
+
+
+def test_a_sparse_gradient_that_is_there_already_is_kept():
+    params = [plain(), nn.Parameter(torch.ones(2, 2))]
+    params[1].grad = torch.eye(2).to_sparse()
+    assert FlatParameters(params).grad.tolist() == [0] * 6 + [1, 0, 0, 1]
+
+
+# --- views of one memory ----------------------------------------------------------------------------
+
+
+def views(*cuts):
+    base = torch.arange(24.0).view(4, 6)
+    return [nn.Parameter(cut(base)) for cut in cuts]
+
+
+def numpys():
+    """Two tensors that know nothing of each other, on one array of NumPy."""
+    array = torch.arange(6.0).numpy()
+    return [nn.Parameter(torch.from_numpy(part)) for part in (array[:4], array[3:])]
+
+
+OVERLAP = {
+    "all and its end": lambda: views(lambda b: b, lambda b: b[3:]),
+    "end and all": lambda: views(lambda b: b[3:], lambda b: b),
+    "rows": lambda: views(lambda b: b[:2], lambda b: b[1:]),
+    "a column in it": lambda: views(lambda b: b[:, 3], lambda b: b),
+    "columns": lambda: views(lambda b: b[:, :3], lambda b: b[:, 2:]),
+    "a long one over two": lambda: views(
+        lambda b: b, lambda b: b[0, :1], lambda b: b[3, 5:]
+    ),
+    "the last of a long one": lambda: views(
+        lambda b: b[:, 0], lambda b: b[0, 1], lambda b: b[2, 0]
+    ),
+    "numpy": numpys,
+}
+APART = {
+    "rows": lambda: views(lambda b: b[:2], lambda b: b[2:]),
+    "columns": lambda: views(lambda b: b[:, :3], lambda b: b[:, 3:]),
+    "every second": lambda: views(
+        lambda b: b[::2, ::2], lambda b: b[1::2], lambda b: b[::2, 1::2]
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAP)
+def test_overlapping_views_are_refused(case):
+    params = OVERLAP[case]()
+    before = [(p.data_ptr(), p.tolist()) for p in params]
+    with pytest.raises(ValueError, match=r"parameters \d and \d share memory"):
+        FlatParameters(params)
+    assert [(p.data_ptr(), p.tolist()) for p in params] == before
+    assert all(p.grad is None for p in params)
+
+
+@pytest.mark.parametrize("case", APART)
+def test_views_without_a_weight_in_common_are_taken(case):
+    params = APART[case]()
+    values = [p.flatten().tolist() for p in params]
+    assert FlatParameters(params).tolist() == [w for part in values for w in part]
+
+
+def test_an_expanded_parameter_is_refused():
+    for value in (torch.ones(1, 3).expand(2, 3), torch.ones(4).as_strided((2, 3), (1, 1))):
+        with pytest.raises(ValueError, match="weights of parameter b share memory"):
+            FlatParameters([("a", plain()), ("b", nn.Parameter(value))])
+
+
+# --- compiled ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_dynamo():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_works_in_a_compiled_loop(backend, fresh_dynamo):
+    """SGD's arithmetic stays the same when it is compiled, so the weights do to the last bit."""
+    ends = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+        flat = FlatParameters(model.named_parameters())
+        optimizer = lessons.SGD([flat], lr=0.1, momentum=0.9)
+
+        def step(x, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        if compiled:
+            step = torch.compile(step, backend=backend)
+        for i in range(4):
+            step(torch.arange(6.0).view(2, 3) + i)
+        flat.check()
+        ends.append(flat.detach().clone())
+    assert torch.equal(*ends)
+    model[2].bias.grad = model[2].bias.grad.clone()
+    with pytest.raises(RuntimeError, match=r"\.grad of parameter 2\.bias was made another"):
+        step(torch.ones(2, 3))
+    assert torch.equal(flat, ends[1])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_compiled_step(fresh_dynamo):
+    ends = []
+    for compiled in (False, True):
+        model = nn.Sequential(nn.Linear(2, 1))
+        nn.init.ones_(model[0].weight)
+        nn.init.zeros_(model[0].bias)
+        optimizer = lessons.SGD([FlatParameters(model.parameters())], lr=0.1)
+        step = (
+            torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+        )
+        for i in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(1, 2) + i).square().mean().backward()
+            step()
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*ends)

@@ -55,9 +55,16 @@ def test_the_seed_decides_the_splits():
     assert not torch.equal(digits(3)["test"][0], digits(4)["test"][0])
 
 
-@pytest.mark.parametrize(("train", "valid"), [(0, 300), (300, 0), (1000, 797)])
-def test_digits_refuse_an_empty_split(train, valid):
-    with pytest.raises(ValueError, match=f"got {train}, {valid}"):
+@pytest.mark.parametrize(
+    ("train", "valid", "got"),
+    [
+        (0, 300, "train must be ≥ 1, but got 0"),
+        (300, 0, "valid must be ≥ 1, but got 0"),
+        (*(1000, 797), "got 1000, 797"),
+    ],
+)
+def test_digits_refuse_an_empty_split(train, valid, got):
+    with pytest.raises(ValueError, match=got):
         digits(train=train, valid=valid)
 
 
@@ -281,9 +288,16 @@ def test_the_words_are_a_copy():
     assert docstring_words()
 
 
-@pytest.mark.parametrize(("train", "valid"), [(0, 300), (300, 0), (3000, 1000)])
-def test_docstrings_refuse_an_empty_split(train, valid):
-    with pytest.raises(ValueError, match=f"got {train}, {valid}"):
+@pytest.mark.parametrize(
+    ("train", "valid", "got"),
+    [
+        (0, 300, "train must be ≥ 1, but got 0"),
+        (300, 0, "valid must be ≥ 1, but got 0"),
+        (*(3000, 1000), "got 3000, 1000"),
+    ],
+)
+def test_docstrings_refuse_an_empty_split(train, valid, got):
+    with pytest.raises(ValueError, match=got):
         docstrings(train=train, valid=valid)
 
 

@@ -228,3 +228,277 @@ def test_keeps_to_the_device_and_type(device, dtype):
     for name in ("before", "exp_avg", "rate", "decay", "l1"):
         assert trace[name].device == param.device and trace[name].dtype == dtype
         assert trace[name].shape == (1, 2)
+
+
+# --- what makes other tracers lie: kinds from public reports ---------------------------------------
+
+EVERY = [
+    ("SGD", dict(momentum=0.9, weight_decay=0.1)),
+    ("SGD", dict()),
+    ("Adagrad", dict(weight_decay=0.1)),
+    ("RMSprop", dict(weight_decay=0.1, centered=True, momentum=0.5)),
+    ("RMSprop", dict()),
+    ("Adam", dict(weight_decay=0.1, amsgrad=True)),
+    ("AdamW", dict(weight_decay=0.1)),
+]
+every_rule = pytest.mark.parametrize("name, settings", EVERY)
+both = pytest.mark.parametrize("package", PACKAGES, ids=["lessons", "torch"])
+
+
+def adds_up(trace, which=0):
+    """Compare the weights after each step with the sum of the terms, to the last bits of the type."""
+    names = ("before", "update", "decay", "l1")
+    total = sum(trace[name, which] for name in names)
+    param = trace._params()[which][0]
+    size = sum(trace[name, which].abs().nan_to_num(0, 0, 0) for name in names)
+    bound = 16 * torch.finfo(param.dtype).eps * size
+    after = trace["after", which]
+    near = (total - after).abs() <= bound + 1e-300
+    return bool((near | (total == after) | (total.isnan() & after.isnan())).all())
+
+
+def steps(optimizer, grads, before_step=lambda t: None):
+    (param,) = optimizer.param_groups[0]["params"]
+    for t, grad in enumerate(grads):
+        param.grad = grad
+        before_step(t)
+        optimizer.step()
+
+
+@both
+@every_rule
+def test_a_complex_weight_is_refused_before_any_step(name, settings, package):
+    start = torch.tensor([1 + 2j, -0.5j])
+    w = torch.nn.Parameter(start.clone())
+    real = torch.nn.Parameter(torch.ones(2))
+    optimizer = getattr(package, name)([real, w], lr=0.1, **settings)
+    refused = pytest.raises(TypeError, match=r"parameter 1 is of torch\.complex64")
+    with refused, Trace(optimizer):
+        raise AssertionError("the block was entered")
+    assert not optimizer._optimizer_step_pre_hooks
+    optimizer = getattr(package, name)([real], lr=0.1, **settings)
+    trace = Trace(optimizer)
+    with trace:
+        optimizer.add_param_group({"params": [w]})
+        w.grad, real.grad = torch.ones_like(w), torch.ones_like(real)
+        with pytest.raises(TypeError, match=r"parameter 1 is of torch\.complex64"):
+            optimizer.step()
+    assert torch.equal(w, start) and torch.equal(real, torch.ones(2)) and not trace.rows
+
+
+@both
+@every_rule
+@pytest.mark.parametrize("lr", [torch.tensor([0.1]), torch.tensor(0.1)], ids=["1", "0-d"])
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)], ids=str)
+def test_a_tensor_as_the_rate(name, settings, package, lr, shape):
+    w = torch.nn.Parameter(torch.ones(shape, dtype=torch.float64))
+    optimizer = getattr(package, name)([w], lr=lr, **settings)
+    with Trace(optimizer) as trace:
+        if package is torch.optim and lr.dim() and not shape:
+            return  # torch's own step cannot broadcast it
+        steps(optimizer, torch.randn(5, *shape, dtype=torch.float64))
+    assert trace["after"].shape == (5, *shape)
+    assert torch.allclose(
+        trace["before"] + trace["update"] + trace["decay"], trace["after"]
+    )
+
+
+def test_a_rate_of_several_numbers_is_refused_before_the_step():
+    w = torch.nn.Parameter(torch.ones(2))
+    optimizer = lessons.SGD([w], lr=0.1)
+    with Trace(optimizer) as trace:
+        optimizer.param_groups[0]["lr"] = torch.tensor([0.1, 0.2])
+        w.grad = torch.ones(2)
+        with pytest.raises(ValueError, match=r"one number as lr, but got tensor\(\[0\.1"):
+            optimizer.step()
+    assert torch.equal(w, torch.ones(2)) and not trace.rows
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch's own
+@both
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        ("SGD", dict()),
+        ("SGD", dict(momentum=0.9)),
+        ("SGD", dict(maximize=True)),
+        ("Adagrad", dict()),
+        ("Adagrad", dict(eps=0)),
+    ],
+)
+def test_sparse_gradients(name, settings, package):
+    w = torch.nn.Parameter(torch.ones(3, 2, dtype=torch.float64))
+    optimizer = getattr(package, name)([w], lr=0.1, **settings)
+    where = torch.tensor([[0, 2, 0]])  # a row twice: its entries add up
+    grads = [
+        torch.sparse_coo_tensor(
+            where, torch.randn(3, 2, dtype=torch.float64), (3, 2), check_invariants=True
+        )
+        for _ in range(4)
+    ]
+    dense = torch.stack([grad.to_dense() for grad in grads])
+    with Trace(optimizer) as trace:
+        steps(optimizer, grads)
+    assert torch.equal(trace["grad"], dense)
+    assert adds_up(trace) and not trace["update"][:, 1].any()
+    assert (trace["update"][:, 0] != 0).all()
+
+
+@both
+@every_rule
+def test_settings_that_change_at_each_step(name, settings, package):
+    w = torch.nn.Parameter(torch.randn(3, dtype=torch.float64))
+    optimizer = getattr(package, name)([w], lr=0.4, **settings)
+    group = optimizer.param_groups[0]
+
+    def change(t):
+        group["lr"] /= 2
+        group["maximize"] = t % 2 == 1
+        if settings.get("weight_decay"):
+            group["weight_decay"] = 0.1 * t
+        if "betas" in group:
+            group["betas"] = (0.5 + 0.1 * t, 0.6 + 0.05 * t)
+
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.randn(4, 3, dtype=torch.float64), change)
+    assert adds_up(trace)
+    assert [start["lr"] for start, _ in trace.starts[0]] == [0.2, 0.1, 0.05, 0.025]
+
+
+@both
+def test_other_hooks_do_not_change_what_is_recorded(package):
+    """A schedule, a bound on the weights and a zero_grad after each step, hooked in before the trace."""
+    w = torch.nn.Parameter(torch.ones(2))
+    optimizer = package.SGD([w], lr=1.0)
+
+    def afterwards(optimizer, args, kwargs):
+        optimizer.param_groups[0]["lr"] /= 2
+        with torch.no_grad():
+            w.clamp_(min=0.5)
+        optimizer.zero_grad()
+
+    optimizer.register_step_post_hook(afterwards)
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.ones(3, 2))
+    assert trace["rate"][:, 0].tolist() == [1.0, 0.5, 0.25]
+    assert trace["after"][:, 0].tolist() == [0.0, 0.0, 0.25] and adds_up(trace)
+
+
+@both
+@every_rule
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_run_that_diverges(name, settings, package, dtype):
+    w = torch.nn.Parameter(torch.ones(1, dtype=dtype))
+    optimizer = getattr(package, name)([w], lr=1e3, **settings)
+    top = torch.finfo(dtype).max
+    grads = [[g] for g in (1.0, top**0.25, top**0.52, top / 2, float("inf"), float("nan"))]
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.tensor(grads, dtype=dtype))
+    assert adds_up(trace)
+    assert trace["after"][:2].isfinite().all() and trace["after"][-1].isnan()
+
+
+@pytest.mark.parametrize("decay", [0, 0.1])
+def test_an_infinite_weight_does_not_spoil_terms_that_are_off(decay):
+    w = torch.nn.Parameter(torch.tensor([float("inf"), 1.0]))
+    optimizer = lessons.AdamW([w], lr=0.1, weight_decay=decay)
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.ones(2, 2))
+    assert trace["update"].isfinite().all() and trace["grad"].isfinite().all()
+    assert adds_up(trace) and (decay or not trace["decay"].any())
+
+
+@both
+@every_rule
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_weights_of_half_precision(name, settings, package, dtype):
+    w = torch.nn.Parameter(torch.tensor([1.0, -0.5, 2.0, 1e-3], dtype=dtype))
+    optimizer = getattr(package, name)([w], lr=0.01, **settings)
+    # The last gradient is so small that its square is 0 in float16, and so is eps.
+    grads = torch.tensor([[1.0, -2, 300, 1e-4], [0.5, 0.1, -300, 1e-4]] * 3, dtype=dtype)
+    with Trace(optimizer) as trace:
+        steps(optimizer, grads)
+    assert trace["update"].dtype == torch.float32
+    assert adds_up(trace)
+
+
+@both
+@every_rule
+def test_a_parameter_without_gradient_at_some_steps(name, settings, package):
+    a, b = (torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = getattr(package, name)(
+        [{"params": [a], "lr": 0.1}, {"params": [b], "lr": 0.3}], **settings
+    )
+    with Trace(optimizer) as trace:
+        for t in range(5):
+            a.grad = torch.randn(2, dtype=torch.float64) if t else None
+            b.grad = torch.randn(2, dtype=torch.float64) if t % 2 == 0 else None
+            optimizer.step()
+    assert len(trace["before", 0]) == 4 and len(trace["before", 1]) == 3
+    assert adds_up(trace, 0) and adds_up(trace, 1)
+    assert {start["lr"] for start, _ in trace.starts[1]} == {0.3}
+
+
+def test_a_trace_is_entered_once_at_a_time():
+    w = torch.nn.Parameter(torch.zeros(2))
+    optimizer = lessons.Adam([w])
+    w.grad = torch.ones(2)
+    with Trace(optimizer) as trace:
+        optimizer.step()
+        with pytest.raises(RuntimeError, match="twice"), trace:
+            raise AssertionError("the block was entered")
+        optimizer.step()
+        with Trace(optimizer) as other:  # another one may
+            optimizer.step()
+    assert trace["step"].tolist() == [1, 2, 3] and other["step"].tolist() == [3]
+    optimizer.step()
+    with trace:
+        optimizer.step()
+    assert trace["step"].tolist() == [1, 2, 3, 5]
+    assert not optimizer._optimizer_step_pre_hooks
+
+
+def test_a_step_that_raises_leaves_no_row_and_the_next_is_right():
+    w = torch.nn.Parameter(torch.zeros(2))
+    optimizer = lessons.Adam([w])
+
+    def fails():
+        w.grad = torch.ones(2)
+        raise ValueError("no loss")
+
+    trace = Trace(optimizer)
+    with pytest.raises(ValueError, match="no loss"), trace:
+        optimizer.step(fails)
+    assert not trace.rows
+    with trace:
+        steps(optimizer, torch.ones(1, 2))
+    assert trace["step"].tolist() == [1] and adds_up(trace)
+
+
+def test_a_step_that_a_gradient_scaler_skips_leaves_no_row():
+    for fused in (False, True):
+        w = torch.nn.Parameter(torch.zeros(2))
+        optimizer = torch.optim.Adam([w], fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        with Trace(optimizer) as trace:
+            for factor in (1.0, float("inf"), 2.0):
+                optimizer.zero_grad()
+                scaler.scale((w * factor).sum()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+        assert trace["step"].tolist() == [1, 2]
+        assert trace["grad"][:, 0].tolist() == [1, 2]
+        assert torch.allclose(trace["before"] + trace["update"], trace["after"])
+
+
+def test_what_a_step_found_stands_beside_it():
+    w = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = lessons.Adam([w], lr=torch.tensor([0.1]))
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.ones(3, 2, dtype=torch.float64))
+    settings, found = trace.starts[0][0]
+    assert settings["lr"] == pytest.approx(0.1) and type(settings["lr"]) is float
+    assert "params" not in settings and not found.get("exp_avg", torch.zeros(1)).any()
+    for (_, found), row in zip(trace.starts[0][1:], trace.rows[0], strict=False):
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(found[name], row[name])

@@ -8,7 +8,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-NOT_CHAPTERS = {"search.html", "genindex.html", "py-modindex.html"}
+# What the browser fetches by itself: the tag, and where the address stands in it.
+LOADS = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
+    "object": "data",
+}
+LOADED_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "manifest"}
 
 
 class Page(HTMLParser):
@@ -24,26 +35,22 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
+        # An attribute without a value is None here: as good as empty.
+        attributes = {name: value or "" for name, value in attrs}
         if "id" in attributes:
             self.ids.add(attributes["id"])
-        if tag in ("script", "img", "iframe", "source") and attributes.get("src"):
-            self.loads.append(attributes["src"])
-        if tag == "link" and attributes.get("rel") in (
-            "stylesheet",
-            "preload",
-            "icon",
-            "shortcut icon",
-        ):
-            self.loads.append(attributes["href"])
+        if address := attributes.get(LOADS.get(tag)):
+            self.loads.append(address)
+        if tag == "link" and LOADED_LINKS & set(attributes.get("rel", "").split()):
+            self.loads.append(attributes.get("href", ""))
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
-        if tag == "img" and not attributes.get("alt", "").strip():
-            self.problems.append(f"an image without alt text: {attributes.get('src')}")
-        if tag == "img" and attributes.get("alt", "").startswith(("../_images", "_images")):
-            self.problems.append(
-                f"an image whose alt text is its file name: {attributes.get('src')}"
-            )
+        if tag == "img":
+            alt, source = attributes.get("alt", "").strip(), attributes.get("src")
+            if not alt:
+                self.problems.append(f"an image without alt text: {source}")
+            elif alt.startswith(("../_images", "_images")):
+                self.problems.append(f"an image whose alt text is its file name: {source}")
         if "math" in attributes.get("class", "").split():
             self.math = True
 
@@ -97,8 +104,15 @@ def _target(page: Path, address: str) -> Path:
     return (page.parent / relative).resolve() if relative else page
 
 
-def main(site: str) -> int:
-    found = problems_of(Path(site).resolve())
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(
+            errors="backslashreplace"
+        )  # whatever the locale, a page's name prints
+    found = problems_of(Path(arguments[0]).resolve())
     for problem in found:
         print(problem, file=sys.stderr)
     print(f"site-check: {len(found)} problems")
@@ -106,4 +120,4 @@ def main(site: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,361 +1,478 @@
-"""Break the package on purpose, one change at a time, and see whether the tests notice.
+"""Break the code on purpose, one small change at a time, and see whether a test notices each.
 
-Usage: mutants.py [FILE …], such as optim/adam.py; without names, all files listed here. Takes minutes a file.
+Usage: mutants.py [FILE[:LINE] …], such as src/lessons/optim/adam.py; without names, all of the project's own
+code. Takes minutes a file. Works on copies, so that nothing of the project is changed, whenever it ends.
+
+For each change the quickest of the tests that run its line are run. What no test notices is printed as a
+diff; a change that no test could notice stands, with the reason, in equivalent_mutants.toml.
 """
 
+import ast
+import collections
+import contextlib
+import copy
+import difflib
+import importlib
+import json
 import os
+import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import threading
+import time
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-# file → (its own tests; changes: what stands there, what to put in its place).
-# What an optimizer's own tests do not notice, those of the others may.
-MUTANTS = {
-    "optim/sgd.py": (
-        ["optim/test_sgd.py", "optim/test_l1.py"],
-        [
-            ("add(grad, param, weight_decay)", "add(grad, param, -weight_decay)"),
-            ("add(grad, param, weight_decay)", "add(param, grad, weight_decay)"),
-            ("add(grad, param.sign(), l1)", "add(grad, param, l1)"),
-            ("grad.detach().clone()  # ", "grad.detach().clone() * (1 - dampening)  # "),
-            ("grad.detach().clone()", "grad.detach()"),
-            (".mul_(momentum), grad, 1 - dampening", ".mul_(momentum), grad, 1"),
-            (".mul_(momentum), grad", ".mul_(1 - momentum), grad"),
-            ("add(grad, buffer, momentum) if nesterov", "add(grad, buffer, 1) if nesterov"),
-            ("if nesterov else buffer", "if nesterov else grad"),
-            ("add_(param, grad, -lr)", "add_(param, grad, lr)"),
-            ("amount = lr * l1", "amount = l1"),
-            ("(1 - dampening) / (1 - momentum)", "1 / (1 - momentum)"),
-            ("(1 - dampening) / (1 - momentum)", "(1 - dampening)"),
-            ('if l1_method == "prox":', 'if l1_method != "prox":'),
-            ('state["l1_due"] = state["l1_due"] + amount', 'state["l1_due"] = amount'),
-            ('group["momentum"] <= 0 or group["dampening"] != 0', 'group["momentum"] <= 0'),
-        ],
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
+TARGETS = (
+    *("src/lessons/**/*.py", "src/lessons/**/*.js", "_static/*.js", "tools/*.py"),
+    *("benchmarks/*.py", "tools/*.sh", "Makefile"),
+)
+# The tests of x.py are tests/**/test_x*.py, of Makefile test_make*.py; for what starts like this, these, too.
+TESTS = {
+    "src/lessons/__init__.py": ("tests/tools/test_arguments_table.py",),
+    # What an optimizer's own tests do not notice, these may; test_conformance.py is too slow.
+    "src/lessons/optim/": (
+        *("tests/optim/test_parity.py", "tests/optim/test_l1.py", "tests/optim/test_base.py"),
+        *("tests/optim/test_complex_and_sparse.py", "tests/optim/test_settings.py"),
     ),
-    "optim/adagrad.py": (
-        ["optim/test_adagrad.py", "optim/test_l1.py"],
-        [
-            ("add(grad, param, weight_decay)", "add(grad, param, -weight_decay)"),
-            ('add_square_(state["sum"], grad, 1)', 'add_square_(state["sum"], grad, 0.9)'),
-            ("(step - 1) * lr_decay", "step * lr_decay"),
-            ("total.sqrt().add_(eps)", "total.add(eps).sqrt_()"),
-            ("total.sqrt()", "total.pow(0.4)"),
-            (
-                "add_quotient_(param, grad, root, -lr)",
-                "add_quotient_(param, grad, root, lr)",
-            ),
-            ("lr * l1 / root", "lr * l1"),
-            (
-                'torch.full_like(param, group["initial_accumulator_value"])',
-                "torch.zeros_like(param)",
-            ),
-        ],
-    ),
-    "optim/rmsprop.py": (
-        ["optim/test_rmsprop.py"],
-        [
-            ("add(grad, param, weight_decay)", "add(grad, param, -weight_decay)"),
-            ("mul_(alpha), grad, 1 - alpha)", "mul_(alpha), grad, alpha)"),
-            ("lerp_(grad, 1 - alpha)", "lerp_(grad, alpha)"),
-            ("mean, mean, value=-1", "mean, mean, value=1"),
-            ("root.add_(eps)", "root.add_(0)"),
-            (
-                "add_quotient_(param, grad, root, -lr)",
-                "add_quotient_(param, grad, root, lr)",
-            ),
-            (".mul_(momentum).addcdiv_", ".mul_(1 - momentum).addcdiv_"),
-            ("addcdiv_(grad, root), -lr)", "addcdiv_(grad, root), -lr * 0.9)"),
-            ("if centered:\n        mean", "if not centered and False:\n        mean"),
-        ],
-    ),
-    "optim/adam.py": (
-        ["optim/test_adam.py", "optim/test_l1.py"],
-        [
-            ("if decoupled_weight_decay:", "if not decoupled_weight_decay:"),
-            ("1 - lr * weight_decay", "1 - weight_decay"),
-            ("1 - lr * weight_decay", "1 + lr * weight_decay"),
-            ("add(grad, param, weight_decay)", "add(grad, param, lr * weight_decay)"),
-            ("lerp_(grad, 1 - beta1)", "lerp_(grad, beta1)"),
-            ("mul_(beta2), grad, 1 - beta2)", "mul_(beta2), grad, 1)"),
-            ("mul_(beta2), grad, 1 - beta2)", "mul_(beta1), grad, 1 - beta2)"),
-            (
-                "torch.maximum(largest, v, out=largest)",
-                "torch.minimum(largest, v, out=largest)",
-            ),
-            ("torch.maximum(largest, v, out=largest)", "torch.maximum(largest, v)"),
-            ("(1 - beta2**step) ** 0.5", "(1 - beta2**step)"),
-            (
-                "div_((1 - beta2**step) ** 0.5).add_(eps)",
-                "add_(eps).div_((1 - beta2**step) ** 0.5)",
-            ),
-            (".add_(eps)", ".add_(0)"),
-            ("-(lr / (1 - beta1**step))", "-lr"),
-            ("-(lr / (1 - beta1**step))", "lr / (1 - beta1**step)"),
-            ("lr * l1 / root", "lr * l1"),
-            ("lr * l1 / root", "l1 / root"),
-            (
-                "decoupled_weight_decay=True,\n            l1=l1",
-                "decoupled_weight_decay=False,\n            l1=l1",
-            ),
-            ("weight_decay=1e-2", "weight_decay=0"),
-            ("betas=(0.9, 0.999)", "betas=(0.9, 0.99)"),
-            ("below=1,", "below=2,"),
-        ],
-    ),
-    "optim/ftrl.py": (
-        ["optim/test_ftrl.py"],
-        [
-            ('(beta + n.sqrt()) / state["lr"]', "(beta + n.sqrt()) / lr"),
-            (
-                "(beta + add_square_(n, grad, 1).sqrt()) / lr",
-                "add_square_(n, grad, 1).sqrt() / lr",
-            ),
-            ("add_square_(n, grad, 1)", "add_square_(n, grad, 0.5)"),
-            ("z.add_(grad).sub_((after - before) * param)", "z.add_(grad)"),
-            ("z.add_(grad)", "z.sub_(grad)"),
-            ("rounds = step if per_step else 1", "rounds = 1"),
-            ("rounds = step if per_step else 1", "rounds = step"),
-            ("soft_threshold_(z.clone(), rounds * l1)", "soft_threshold_(z, rounds * l1)"),
-            ("after + rounds * l2", "after + l2"),
-            ("out=param).neg_()", "out=param)"),
-            ('-group["beta"] / group["lr"]', "0.0"),
-            ('state["lr"] = lr * 1', 'state["lr"] = lr'),
-        ],
-    ),
-    "optim/prox.py": (
-        ["optim/test_prox.py", "optim/test_l1.py"],
-        [
-            ("param.clamp(-threshold, threshold)", "param.clamp(-threshold, 0)"),
-            ("param.clamp(-threshold, threshold)", "param.sign() * threshold"),
-            ("(before - (due + received))", "(before - due)"),
-            ("(before + (due - received))", "(before + due)"),
-            ("clamp_(max=0)", "clamp_(max=1)"),
-            ("received.add_(param - before)", "received.sub_(param - before)"),
-        ],
-    ),
-    "optim/base.py": (
-        ["optim/test_base.py", "optim/test_complex_and_sparse.py"],
-        [
-            ("torch.addcmul(x, y, factor)", "torch.addcmul(x, y, factor * 2)"),
-            ("x.addcmul_(y * y, factor)", "x.addcmul_(y, factor)"),
-            (
-                "x.addcdiv_(numerator * factor, denominator)",
-                "x.addcdiv_(numerator, denominator)",
-            ),
-            ('state["step"] += 1', 'state["step"] += 2'),
-            ("if not 0 <= number < below:", "if not 0 <= number <= below:"),
-            ("if not 0 <= number < below:", "if not number < below:"),
-            ("isinstance(number, bool) or", "False or"),
-            ("self.check({**self.defaults, **param_group})", "pass"),
-            ('-param.grad if group["maximize"] else', "param.grad if True else"),
-            ("        self._check_gradients()\n", ""),
-            ("grad = grad.coalesce()", "grad = grad"),
-            ("if missing:\n", "if False:\n"),
-            ("if group.get(place) != saved.get(place):", "if False:"),
-            ("with torch.enable_grad():", "with torch.no_grad():"),
-            (
-                'torch.zeros((), dtype=torch.float32, device="cpu")',
-                "torch.ones((), dtype=torch.float32)",
-            ),
-        ],
-    ),
-    "stack.py": (
-        ["test_sweep.py"],
-        [
-            ("torch.manual_seed(seed)", "torch.manual_seed(0)"),
-            ("with SEEDING, torch.random.fork_rng(devices=[])", "with SEEDING"),
-            ("with SEEDING, torch.random", "with torch.random"),
-            ("and not isinstance(value, (bool, str))", "and not isinstance(value, bool)"),
-            (
-                "torch.set_default_dtype(self.default_dtype)",
-                "torch.set_default_dtype(before)",
-            ),
-            ("            torch.set_default_dtype(before)\n", "            pass\n"),
-            ("if name not in axes}", "}"),
-            ("[self.schedule(moment) for moment in moments]", "[self.schedule(0.0)]"),
-            (
-                "recipe.data(seed) if callable",
-                "recipe.data(seeds[0]) if callable",
-            ),
-            ("[build(recipe.model, seed) for", "[build(recipe.model, seeds[0]) for"),
-            ("if p.requires_grad", "if True"),
-            ("repeat_interleave(len(self.cells), 0)", "repeat(len(self.cells), 1)"),
-            (
-                "tensor.unsqueeze(1).expand(-1, len(self.cells), *tensor.shape[1:])",
-                "tensor.unsqueeze(0).expand(len(self.cells), *tensor.shape)",
-            ),
-            (
-                "for _ in self.seeds for cell in self.cells",
-                "for cell in self.cells for _ in self.seeds",
-            ),
-            ("recipe.settings | self.cells[0]", "recipe.settings"),
-            ("settings | hyper)", "recipe.settings)"),
-            ("recipe.steps, seed) + i * examples", "recipe.steps, 0) + i * examples"),
-            ("recipe.steps, seed) + i * examples", "recipe.steps, seed)"),
-            ("gradient.neg_()", "pass"),
-            ('hyper["lr"] = lr * recipe', 'hyper["lr"] = hyper["lr"] * recipe'),
-            (
-                "recipe.schedule(t / recipe.steps)",
-                "recipe.schedule((t + 1) / recipe.steps)",
-            ),
-            ("self.module.eval()", "self.module.train()"),
-            ("* (y.shape[1] / examples)", "/ len(inputs.split(size, 1))"),
-            ("losses.where(losses.isfinite(), math.nan)", "losses"),
-            (
-                "losses.where(losses.isfinite(), math.nan)",
-                "losses.where(~losses.isnan(), 0)",
-            ),
-            ("/ targets[0].numel()", "/ targets.numel()"),
-            ("outputs.max(2)", "outputs.min(2)"),
-            (
-                "view(len(self.seeds), len(self.cells)).T",
-                "view(len(self.cells), len(self.seeds))",
-            ),
-            ("slopes.mul_(scale / targets.shape[1])", "slopes.mul_(scale)"),
-            ("slopes.mul_(scale / targets.shape[1])", "slopes.div_(targets.shape[1])"),
-            ("(outputs, targets) * scale", "(outputs, targets)"),
-            ("usual and targets.dim() == 2", "usual"),
-            ("usual = self.recipe.loss is F.cross_entropy", "usual = True"),
-            ("if self.is_mlp and x.dim() == 3", "if self.is_mlp"),
-            ("return plain and own == every", "return plain"),
-            (
-                "if type(module) is not nn.Sequential",
-                "if not isinstance(module, nn.Sequential)",
-            ),
-            ("x = layer(x)", "x = layer(layer(x))"),
-            ("if layer.bias is None", "if True"),
-        ],
-    ),
-    "sweep.py": (
-        ["test_sweep.py"],
-        [
-            ("0.5 * (1 + math.cos", "0.5 * (1 - math.cos"),
-            ("isinstance(count, bool) or not", "not"),
-            ("or count < 1", "or count < 0"),
-            ("or len(set(seeds)) < len(seeds)", ""),
-            ("0 < loss_scale < math.inf", "0 < loss_scale"),
-            ("        recipe.check_pickles()", "        pass"),
-            ("fit if on_cpu else len(cells) * len(seeds)", "len(cells) * len(seeds)"),
-            ("            _take_over(resume, result)", "            pass"),
-            (
-                "            _take_over(resume, result)\n        result.save(resume)",
-                "            _take_over(resume, result)",
-            ),
-            ("if not finished[np.ix_(*place)].all()", "if True"),
-            (
-                "if not finished[np.ix_(*place)].all()",
-                "if not finished[np.ix_(*place)].any()",
-            ),
-            (
-                "                result.save(resume)\n            bar",
-                "                pass\n            bar",
-            ),
-            ("        bar.update(int(finished.sum()))\n", ""),
-            ("disable=not progress", "disable=progress"),
-            ('    del metrics["finished"]\n', ""),
-            ("[1:]\n    if name not in names", "[:]\n    if False and name not in names"),
-            ("kind = None if isinstance(default, (bool, str)) else float", "kind = None"),
-            ("kind = None if isinstance(default, (bool, str)) else float", "kind = float"),
-            ("values = tuple(map(tuple, values))", "pass"),
-            ("        optimizer.check(group | cell)", "        pass"),
-            ("if not stacks(optimizer, name, value)", "if False"),
-            ("max(1, chunk // len(rows))", "max(1, chunk)"),
-            ("range(0, len(rows), chunk)", "range(0, len(rows), len(rows))"),
-            ("                    other.cancel()", "                    pass"),
-            ("            future.cancel()", "            pass"),
-            ("elif failure is None:", "else:"),
-            ("        failure.add_note(", "        print("),
-            ("        raise failure", "        return"),
-            ('"seeds": of.seeds, ', ""),
-            ("**of.about", ""),
-            ('{"axes": [*of.axes.items()], ', "{"),
-            ("found.metrics.get(name, 1)", "found.metrics.get(name, 0)"),
-        ],
-    ),
-    "results.py": (
-        ["test_sweep.py"],
-        [
-            ("mean(axis=-1)", "mean(axis=0)"),
-            ("mean(axis=-1)", "max(axis=-1)"),
-            ("if len(self.axes[name]) > 1\n            and", "if"),
-            ("i in (0, len(self.axes[name]) - 1)", "i in (0,)"),
-            ("and not isinstance(self.axes[name][0], (bool, str))", ""),
-            ("if value not in axes.get(name, ())", "if False"),
-            ("array.take(i, dimension)", "array.take(i, 0)"),
-            ("{**self.about, **values}", "self.about"),
-            ("if len(self.axes) != 2", "if len(self.axes) < 2"),
-            ("(ylabel, y), (xlabel, x)", "(xlabel, x), (ylabel, y)"),
-            ("if not np.isnan(mean).all()", "if False"),
-            ("        figure.colorbar(image, label=name)\n", ""),
-            ('Path(f"{path}.part")', "Path(path)"),
-            ("if zipfile.is_zipfile(path) else {}", ""),
-            ("tuple(v) if isinstance(v, list) else v", "v"),
-            ('tuple(labels["seeds"])', 'labels["seeds"]'),
-            ('1 if metric.endswith("accuracy") else -1', "1"),
-            ("np.where(np.isnan(score), -np.inf, score)", "score"),
-            ("if np.isneginf(score).all()", "if False"),
-            ("std(ddof=1)", "std()"),
-            ("stdtrit(len(difference) - 1, 0.975)", "stdtrit(len(difference), 0.975)"),
-            ("stdtrit(len(difference) - 1, 0.975)", "1.96"),
-            ("first - second\n", "second - first\n"),
-            ("or len(first) < 2", ""),
-        ],
-    ),
+    "src/lessons/optim/base.py": ("tests/optim/test_checkpoints.py",),
+    "src/lessons/stack.py": ("tests/test_sweep.py", "tests/test_sweep_arguments.py"),
+    "src/lessons/results.py": ("tests/test_sweep.py",),
 }
+GOAL = 0.95
+LONGEST = 30  # seconds of tests asked about one change; the slowest are left out
+JOBS = 2
+
+SWAPPED = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
+    **{ast.Pow: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv, ast.MatMult: ast.Mult},
+    **{ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.Lt: ast.LtE, ast.LtE: ast.Lt},
+    **{ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},
+    **{ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In},
+}
+WORDS = [
+    *(("&&", "||"), ("||", "&&"), ("===", "!=="), ("!==", "==="), (" < ", " <= ")),
+    *((" > ", " >= "), (" + ", " - "), (" - ", " + "), (" * ", " / "), (" / ", " * ")),
+    *(("true", "false"), ("false", "true"), (" -n ", " -z "), (" ! ", " "), ("?=", ":=")),
+]
 
 
-def noticed(file: str, old: str, new: str, tests: list[str]) -> bool:
-    """Return whether a test fails when ``old`` is replaced by ``new`` in one file of a copy of the package."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "src", f"{folder}/src")
-        path = Path(folder, "src/lessons", file)
-        text = path.read_text(encoding="utf-8")
-        if old not in text:
-            raise SystemExit(f"{file} has no {old!r}: this list is older than the file")
-        path.write_text(text.replace(old, new, 1), encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": f"{folder}/src", "OMP_NUM_THREADS": "1"}
-        chosen = [[f"tests/{name}" for name in tests]]
-        if file.startswith("optim/"):
-            chosen.append(["tests/optim"])
-        for paths in chosen:
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-x",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                *paths,
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file: the file's new text, where, and what stands for what."""
+
+    file: str
+    line: int
+    code: str  # the line as it stands, stripped
+    change: str  # "old → new"
+    text: str
+    spans: tuple = ()  # (first, last) line of the statement and of those around it, inmost first
+
+
+def changes(node):
+    """Yield (a node, the source to put in its place) for each change at ``node`` of a syntax tree."""
+
+    def other(**fields):
+        changed = copy.copy(node)
+        vars(changed).update(fields)
+        return ast.unparse(changed)
+
+    match node:
+        case ast.BinOp(op=op) if type(op) in SWAPPED:
+            yield node, f"({other(op=SWAPPED[type(op)]())})"
+        case ast.Compare(ops=ops):
+            for i, op in enumerate(ops):
+                swapped = [*ops[:i], SWAPPED[type(op)](), *ops[i + 1 :]]
+                yield node, f"({other(ops=swapped)})"
+        case ast.BoolOp(values=values):
+            for i in range(len(values)):
+                rest = values[:i] + values[i + 1 :]
+                yield node, f"({other(values=rest) if len(rest) > 1 else ast.unparse(rest)})"
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            yield node, f"({ast.unparse(operand)})"
+        case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
+            match test:
+                case ast.UnaryOp(op=ast.Not()) | ast.Compare(ops=[ast.Eq() | ast.NotEq()]):
+                    pass  # turned round by their own change
+                case ast.Compare(ops=[ast.Is() | ast.IsNot() | ast.In() | ast.NotIn()]):
+                    pass
+                case _:
+                    yield test, f"(not ({ast.unparse(test)}))"
+        case ast.comprehension(ifs=ifs):
+            yield from ((condition, "True") for condition in ifs)
+        case ast.Constant(value=bool(value)):
+            yield node, repr(not value)
+        case ast.Constant(value=int(value)):
+            yield node, repr(value + 1)
+        case ast.Constant(value=float(value)):
+            yield node, repr(value * 2 or 1.0)
+        case ast.Constant(value=str(value)):
+            yield node, repr(f"{value}XX")
+        case ast.Return(value=ast.AST() as value) if ast.unparse(value) != "None":
+            yield value, "None"
+        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Delete():
+            yield node, "pass"
+        case ast.Continue() | ast.Break() | ast.Assert():
+            yield node, "pass"
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_]):
+            yield node, "pass"
+        case ast.withitem(context_expr=context, optional_vars=None):
+            yield context, "__import__('contextlib').nullcontext()"
+        case ast.Call(func=function, args=args, keywords=keywords):
+            starred = any(isinstance(x, ast.Starred) for x in args[:2])
+            if not starred and len(set(map(ast.unparse, args[:2]))) == 2:
+                yield node, other(args=[args[1], args[0], *args[2:]])
+            for keyword in keywords:
+                if keyword.arg:
+                    yield node, other(keywords=[k for k in keywords if k is not keyword])
+            if isinstance(function, ast.Attribute) and not args and not keywords:
+                yield node, ast.unparse(function.value)
+
+
+def walk(node, around=()):
+    """Yield each node that is to be changed, with the statements around it, inmost first.
+
+    Left out are annotations, decorators, docstrings, the words of errors, what runs a script, and the inside
+    of f-strings, whose places Python 3.11 does not know.
+    """
+    if isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom):
+        return
+    if isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ =="):
+        return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    around = (node, *around) if isinstance(node, ast.stmt) else around
+    yield node, around
+    if isinstance(node, ast.Raise):
+        return
+    for field, value in ast.iter_fields(node):
+        if field not in ("annotation", "returns", "decorator_list"):
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from walk(child, around)
+
+
+def python_mutants(file, text):
+    """Return the mutants of a Python file."""
+    source, tree = text.encode(), ast.parse(text)
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    seen, mutants = set(), []
+    for node, around in walk(tree):
+        for old, new in changes(node):
+            start = starts[old.lineno - 1] + old.col_offset
+            end = starts[old.end_lineno - 1] + old.end_col_offset
+            if (start, end, new) not in seen:
+                seen.add((start, end, new))
+                mutated = (source[:start] + new.encode() + source[end:]).decode()
+                code = text.splitlines()[old.lineno - 1].strip()
+                change = f"{ast.unparse(old)} → {new}"
+                spans = tuple((s.lineno, s.end_lineno) for s in around)
+                mutants.append(Mutant(file, old.lineno, code, change, mutated, spans))
+    return mutants
+
+
+def line_mutants(file, text):
+    """Return the mutants of any other file: a line or an option left out, a sign or a word exchanged."""
+    lines, mutants = text.splitlines(keepends=True), []
+    for i, line in enumerate(lines):
+        code = line.strip()
+        if not code or re.match(r"#|//|/?\*|[])}]*[;,]?$|(fi|done|else)$", code):
+            continue
+        others = ["\n"] + [
+            line[: m.start()] + new + line[m.end() :]
+            for old, new in WORDS
+            for m in re.finditer(re.escape(old), line)
+        ]
+        if not file.endswith(".js"):
+            others += [
+                line[: m.start()] + line[m.end() :]
+                for m in re.finditer(r" --?[a-z][\w-]*(=\S+)?|@(?!\w)", line)
             ]
-            if subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True
-            ).returncode:
-                return True
-    return False
+        for other in others:
+            mutated = "".join([*lines[:i], other, *lines[i + 1 :]])
+            mutants.append(Mutant(file, i + 1, code, f"{code} → {other.strip()}", mutated))
+    return mutants
 
 
-def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in MUTANTS]
-    if unknown:
-        raise SystemExit(
-            f"no mutants for {', '.join(unknown)}; there are {', '.join(MUTANTS)}"
-        )
-    missed = 0
-    for file in names or MUTANTS:
-        tests, changes = MUTANTS[file]
-        for old, new in changes:
-            seen = noticed(file, old, new, tests)
-            missed += not seen
-            print(
-                f"{'noticed' if seen else 'MISSED '} {file}: {old!r} → {new!r}", flush=True
+def generate(file):
+    """Return the mutants of ``file``, a path from the project's root, in the same order each time."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return (python_mutants if file.endswith(".py") else line_mutants)(file, text)
+
+
+def tests_of(file):
+    """Return the test files and folders of ``file``."""
+    name = "make" if file == "Makefile" else Path(file).stem
+    own = sorted(ROOT.glob(f"tests/**/test_{name}*.py"))
+    found = [path.relative_to(ROOT).as_posix() for path in own]
+    for start, more in TESTS.items():
+        if file.startswith(start):
+            found += [name for name in more if name not in found]
+    gone = [name for name in found if not (ROOT / name).exists()]
+    if gone:
+        raise SystemExit(f"mutants: the tests of {file} name {gone}, which is not there")
+    return found
+
+
+def equivalents():
+    """Return {(file, line, change): reason} of the changes that no test could notice.
+
+    Raises:
+        SystemExit: an entry has no reason, or there is no such mutant any more.
+    """
+    listed = {}
+    stored = tomllib.loads(EQUIVALENT.read_text("utf-8")) if EQUIVALENT.exists() else {}
+    for file, entries in stored.items():
+        there = {(m.file, m.code, m.change) for m in generate(file)}
+        for entry in entries:
+            key = (file, entry["line"], entry["change"])
+            if key not in there or not entry["reason"].strip():
+                raise SystemExit(f"{EQUIVALENT.name}: no such mutant, or no reason: {key}")
+            listed[key] = entry["reason"]
+    return listed
+
+
+class Recorder:
+    """A plugin of pytest that keeps how long each test takes, and which lines of the project it runs."""
+
+    def __init__(self, folder, files):
+        self.folder = folder
+        self.files = {str(Path(folder, file)): file for file in files}
+        self.seconds = {}  # test → (of its fixtures, of itself)
+        self.lines = {}  # test → {(file, line)}
+
+    def pytest_configure(self):
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        lines = self.lines[item.nodeid] = set()
+
+        def note(frame, event, _):
+            file = self.files.get(frame.f_code.co_filename)
+            if file:
+                lines.add((file, frame.f_lineno))
+                return note
+
+        threading.settrace(note)
+        sys.settrace(note)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+
+    def pytest_runtest_logreport(self, report):
+        seconds = self.seconds.setdefault(report.nodeid, [0, 0])
+        seconds[report.when == "call"] += report.duration
+
+    def pytest_sessionfinish(self):
+        fixtures = collections.defaultdict(float)  # a fixture's time is that of the first who asks
+        for test, (before, _) in self.seconds.items():
+            name = test.partition("[")[0]
+            fixtures[name] = max(fixtures[name], before)
+        tests = {
+            test: [fixtures[test.partition("[")[0]] + itself, sorted(self.lines[test])]
+            for test, (_, itself) in self.seconds.items()
+        }
+        modules = [
+            name
+            for name, module in sys.modules.items()
+            if not (getattr(module, "__file__", None) or self.folder).startswith(self.folder)
+        ]
+        Path("record.json").write_text(json.dumps([tests, modules]), encoding="utf-8")
+
+
+class Chosen:
+    """A plugin of pytest that runs the tests of a list, in its order, and spares Hypothesis its search."""
+
+    def __init__(self, tests):
+        self.place = {test: i for i, test in enumerate(tests)}
+
+    def pytest_configure(self):
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        hypothesis = sys.modules.get("hypothesis")
+        if hypothesis:
+            phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+            hypothesis.settings.register_profile(
+                "mutants", hypothesis.settings(), phases=phases
             )
-    print(f"mutants: {missed} missed")
-    return bool(missed)
+            hypothesis.settings.load_profile("mutants")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        items[:] = [item for item in items if item.nodeid in self.place]
+        items.sort(key=lambda item: self.place[item.nodeid])
+
+
+def start(folder, tests, plugin):
+    """Start pytest on ``tests`` in a copy of the project; return the id of the process and its group."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        os.setsid()
+        os.chdir(folder)
+        output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ |= dict(PYTHONPATH=f"{folder}/src", OMP_NUM_THREADS="1", HOME=folder)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take a second to load
+        sys.dont_write_bytecode = isinstance(plugin, Chosen)  # what is changed is not cached
+        sys.path.insert(0, f"{folder}/src")
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
+        code = pytest.main([*options, f"--rootdir={folder}", *tests], plugins=[plugin])
+        sys.stdout.flush()
+        os._exit(code)
+    finally:
+        os._exit(pytest.ExitCode.INTERNAL_ERROR)
+
+
+def end(process):
+    """Kill a process with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # it has been waited for
+        os.waitpid(process, 0)
+
+
+def record(folder, files, tests):
+    """Run the tests on the code as it is: they must pass. Return {test: (seconds, lines)}.
+
+    What the tests import from elsewhere is imported here, too, once instead of in every process to come.
+    """
+    process = start(folder, tests, Recorder(folder, files))
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    finally:
+        end(process)
+    if code:
+        output = Path(folder, "output.txt").read_text(encoding="utf-8")
+        raise SystemExit(f"mutants: the tests fail on the code as it is:\n{output[-2000:]}")
+    found, modules = json.loads(Path(folder, "record.json").read_text(encoding="utf-8"))
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    return {test: (seconds, set(map(tuple, lines))) for test, (seconds, lines) in found.items()}
+
+
+def choose(mutant, recorded, own):
+    """Return the tests to be asked about a mutant, quickest first, and how long they took."""
+    mine = [test for test in recorded if test.startswith(tuple(own))]
+    tests = []
+    for first, last in mutant.spans:
+        here = {(mutant.file, line) for line in range(first, last + 1)}
+        tests = tests or [test for test in mine if here & recorded[test][1]]
+    chosen, total = [], 0
+    for test in sorted(tests or mine, key=lambda test: recorded[test][0]):
+        if chosen and total + recorded[test][0] > LONGEST:
+            break
+        chosen.append(test)
+        total += recorded[test][0]
+    return chosen, total
+
+
+def judge(mutants, recorded, folders):
+    """Run the tests on each mutant. Yield (mutant, "noticed", "timed out", "crashed" or "survived")."""
+    waiting, free, running = collections.deque(mutants), list(folders), {}
+    try:
+        while waiting or running:
+            while waiting and free:
+                mutant, folder = waiting.popleft(), free.pop()
+                tests, seconds = choose(mutant, recorded, tests_of(mutant.file))
+                Path(folder, mutant.file).write_text(mutant.text, encoding="utf-8")
+                files = sorted({test.partition("::")[0] for test in tests})
+                process = start(folder, files, Chosen(tests))
+                running[process] = mutant, folder, time.monotonic() + 30 + 5 * seconds
+            for process, (mutant, folder, limit) in list(running.items()):
+                ended, status = os.waitpid(process, os.WNOHANG)
+                late = not ended and time.monotonic() > limit
+                if ended or late:
+                    end(process)
+                    del running[process]
+                    shutil.copy(ROOT / mutant.file, Path(folder, mutant.file))
+                    free.append(folder)
+                    code = os.waitstatus_to_exitcode(status)
+                    quiet = code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+                    crashed = code < 0 or code == pytest.ExitCode.INTERNAL_ERROR
+                    yield (
+                        mutant,
+                        "timed out" if late
+                        else "survived" if quiet
+                        else "crashed" if crashed
+                        else "noticed",
+                    )
+            time.sleep(0.02)
+    finally:
+        for process in running:
+            end(process)
+
+
+def difference(mutant):
+    """Return the lines that a mutant changes, as a diff."""
+    before = (ROOT / mutant.file).read_text(encoding="utf-8").splitlines()
+    lines = list(difflib.unified_diff(before, mutant.text.splitlines(), lineterm="", n=0))
+    return "\n".join(f"    {line}" for line in lines[2:] if not line.startswith("@@"))
+
+
+def main(names):
+    targets = sorted({p.relative_to(ROOT).as_posix() for t in TARGETS for p in ROOT.glob(t)})
+    wanted = [name.partition(":")[::2] for name in names or targets]
+    unknown = [file for file, _ in wanted if file not in targets]
+    if unknown:
+        raise SystemExit(f"mutants: not among the code that is broken: {', '.join(unknown)}")
+    listed = equivalents()
+    tests = {file: tests_of(file) for file, _ in wanted}
+    every = sorted({test for own in tests.values() for test in own})
+    every = [t for t in every if not any(t.startswith(f"{folder}/") for folder in every)]
+    total = collections.Counter()
+    with tempfile.TemporaryDirectory() as place:
+        folders = [str(Path(place, str(i)).resolve()) for i in range(JOBS)]
+        left_out = shutil.ignore_patterns(".git", ".venv", "_build", ".*cache*", "__pycache__")
+        for folder in folders:
+            shutil.copytree(ROOT, folder, ignore=left_out)
+        recorded = record(folders[0], list(tests), every) if every else {}
+        for file, line in wanted:
+            mutants = [m for m in generate(file) if line in ("", str(m.line))]
+            asked = [m for m in mutants if (m.file, m.code, m.change) not in listed]
+            if not tests[file]:
+                results = {m: "survived" for m in asked}
+            else:
+                results = {}
+                for mutant, verdict in judge(asked, recorded, folders):
+                    results[mutant] = verdict
+                    print(f"{file}: {len(results)} of {len(asked)}", end="\r", file=sys.stderr)
+            count = collections.Counter(results.values(), listed=len(mutants) - len(asked))
+            total += count
+            report(file, count)
+            for mutant in asked:
+                if results[mutant] == "survived":
+                    print(f"  {file}:{mutant.line}: {mutant.change}\n{difference(mutant)}")
+            sys.stdout.flush()
+    return report("all", total) < GOAL
+
+
+def report(name, count):
+    """Print a line of counts, and return the part that was noticed of what could be."""
+    asked = sum(count.values()) - count["listed"]
+    score = 1 - count["survived"] / max(asked, 1)
+    print(
+        f"{name}: {score:.1%} of {asked} noticed; {count['survived']} survived, of the others"
+        f" {count['timed out']} timed out and {count['crashed']} crashed;"
+        f" beside them {count['listed']} equivalent"
+    )
+    return score
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as by Ctrl-C: tidy up first
     sys.exit(main(sys.argv[1:]))

@@ -14,12 +14,15 @@ One line a chapter and setting; the exit is 1 if any output differs. Images are 
 """
 
 import argparse
+import functools
+import inspect
 import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,17 +86,19 @@ def disturb(seed: int, exempt: set[str]) -> None:
             param.mul_(1 + torch.finfo(param.dtype).eps * signs * (param != before))
 
     def disturbed(rule):
+        @functools.wraps(rule)  # a chapter that shows the rule sees the rule
         def rule_and_noise(param, grad, state, **settings):
             before = copy(param)
             rule(param, grad, state, **settings)
             move(param, before)
 
-        rule_and_noise.__wrapped__ = rule  # what inspect shows
-        return staticmethod(rule_and_noise)
+        return rule_and_noise
 
-    for name in optim.__all__:
-        cls = getattr(optim, name)
-        cls.rule = disturbed(cls.rule)
+    rules = {}  # Adam and AdamW share theirs
+    for cls in (getattr(optim, name) for name in optim.__all__):
+        rule = inspect.unwrap(cls.rule)
+        cls.rule = staticmethod(rules.setdefault(rule, disturbed(rule)))
+        setattr(sys.modules[rule.__module__], rule.__name__, cls.rule)  # for direct calls
 
     # Of all other optimizers, torch's and those that a chapter writes, every step is disturbed.
     begun = {}
@@ -115,12 +120,15 @@ def disturb(seed: int, exempt: set[str]) -> None:
 
 def begin_kernel() -> None:
     """Begin a kernel of this tool: disturb what the environment asks for."""
-    if SEED in os.environ:
-        notebook = nbformat.read(os.environ[NOTEBOOK], as_version=4)
-        bitwise = {
-            c.source for c in notebook.cells if "bitwise" in c.metadata.get("tags", ())
-        }
+    if SEED not in os.environ:
+        return
+    cells = nbformat.read(os.environ[NOTEBOOK], as_version=4).cells
+    bitwise = {cell.source for cell in cells if "bitwise" in cell.metadata.get("tags", ())}
+    try:
         disturb(int(os.environ[SEED]), bitwise)
+    except Exception:  # IPython would go on without it, and all outputs would be the same
+        traceback.print_exc()
+        os._exit(1)
 
 
 # --- running and comparing ----------------------------------------------------------------------
@@ -159,7 +167,7 @@ def run(path: Path, setting: str, ipython: Path) -> tuple[list[str], list[str]]:
         name: value for name, value in os.environ.items() if name not in (SEED, NOTEBOOK)
     }
     env |= {NOTEBOOK: os.fspath(path.resolve()), "IPYTHONDIR": os.fspath(ipython)}
-    env |= {"OMP_NUM_THREADS": "1"} | SETTINGS[setting]
+    env |= {"LESSONS_DEVICE": "cpu", "OMP_NUM_THREADS": "1"} | SETTINGS[setting]
     remarks, begun = [], []
     while True:
         found = nbformat.read(path, as_version=4)
@@ -186,11 +194,10 @@ def run(path: Path, setting: str, ipython: Path) -> tuple[list[str], list[str]]:
 
 
 def available() -> list[str]:
-    """Return the settings that this machine can run."""
-    import torch
-
-    have = torch.cpu._is_avx512_supported() if hasattr(torch, "cpu") else False
-    return [name for name in SETTINGS if have or name != "ATEN_CPU_CAPABILITY=avx512"]
+    """Return the settings that this machine can run: torch has to be told nothing that a processor lacks."""
+    processor = Path("/proc/cpuinfo")
+    avx512 = processor.exists() and "avx512f" in processor.read_text(encoding="utf-8")
+    return [name for name in SETTINGS if avx512 or name != "ATEN_CPU_CAPABILITY=avx512"]
 
 
 def main(arguments: list[str]) -> int:
@@ -203,6 +210,8 @@ def main(arguments: list[str]) -> int:
     if options.list:
         print(*settings, sep="\n")
         return 0
+    if not options.chapters:
+        parser.error("no chapter is named")
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         ipython = Path(folder)

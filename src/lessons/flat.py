@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -36,21 +37,23 @@ class FlatParameters(nn.Parameter):
 
     Args:
         params: parameters, or pairs of name and parameter as from ``named_parameters()``, so that messages give
-            names. All of one dtype, on one device, and with ``requires_grad``; gradients that they have are
-            kept. Parameter groups want one ``FlatParameters`` each.
+            names: a list, or anything else that has an order. All of one dtype, on one device, with
+            ``requires_grad``, and no two with a weight in common; gradients that they have are kept. Parameter
+            groups want one ``FlatParameters`` each.
 
     Attributes:
         parts: the parameters that it was made of.
         names: their names, else their places.
 
     Raises:
-        TypeError: an entry is no plain parameter.
+        TypeError: ``params`` is one tensor, a model, a dict, a set, text, or no iterable; or an entry is no
+            plain parameter.
         ValueError: there is none, or one cannot be a part. Nothing was changed then.
     """
 
     @torch.no_grad()
     def __new__(cls, params):
-        pairs = [p if isinstance(p, tuple) else (str(i), p) for i, p in enumerate(params)]
+        pairs = _named(params)
         _check_parts(pairs)
         names, parts = map(list, zip(*pairs, strict=True))
         weights = parts[0].new_empty(sum(part.numel() for part in parts))
@@ -62,7 +65,7 @@ class FlatParameters(nn.Parameter):
             weight, gradient = weights.as_strided(*place), gradients.as_strided(*place)
             weight.copy_(part)
             if part.grad is not None:
-                gradient.copy_(part.grad)
+                gradient.copy_(part.grad.to_dense())
             part.data, part.grad = weight, gradient
             start += part.numel()
         flat = super().__new__(cls, weights)
@@ -80,13 +83,13 @@ class FlatParameters(nn.Parameter):
         """
         start = next(self._turns)
         self.check(slice(start, start + CHECKED_AT_ONCE))
-        return super().grad
+        return _gradients(self)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is None:
-            super().grad.zero_()
-        elif value is not super().grad:  # which it is in ``flat.grad *= 2``
+            _gradients(self).zero_()
+        elif value is not _gradients(self):  # which it is in ``flat.grad *= 2``
             raise RuntimeError(
                 "the parts' gradients are views of .grad: write it with copy_"
             )
@@ -94,7 +97,7 @@ class FlatParameters(nn.Parameter):
     def check(self, which: slice = slice(None)) -> None:
         """Raise ``RuntimeError`` if a part, of all or of some, no longer lies in the buffers."""
         found = _places(self.parts[which])
-        found.append((self.data_ptr(), super().grad.data_ptr()))
+        found.append((self.data_ptr(), _gradients(self).data_ptr()))
         expected = [*self._places[which], self._place]
         if found == expected:
             return
@@ -123,6 +126,11 @@ class FlatParameters(nn.Parameter):
         return type(self), (list(zip(self.names, self.parts, strict=True)),)
 
 
+def _gradients(flat: FlatParameters) -> Tensor:
+    """Return what ``super().grad`` is, which torch.compile cannot follow."""
+    return nn.Parameter.grad.__get__(flat)
+
+
 def _places(parts: list[Tensor]) -> list[tuple]:
     """Return for each part where in memory its weights and its gradient start."""
     return [
@@ -135,7 +143,6 @@ def _check_parts(pairs: list[tuple[str, Tensor]]) -> None:
     if not pairs:
         raise ValueError("FlatParameters got no parameters")
     first_name, first = pairs[0]
-    places = {}
     for name, part in pairs:
         if type(part) not in (Tensor, nn.Parameter):
             raise TypeError(
@@ -144,14 +151,67 @@ def _check_parts(pairs: list[tuple[str, Tensor]]) -> None:
             )
         if not (part.is_leaf and part.requires_grad):
             raise ValueError(f"parameter {name} is not trained: leave it out")
+        if part.layout != torch.strided:
+            raise ValueError(f"parameter {name} is sparse: leave it out")
         if (part.dtype, part.device) != (first.dtype, first.device):
             raise ValueError(
                 f"parameter {name} is {part.dtype} on {part.device}, but parameter {first_name} is "
                 f"{first.dtype} on {first.device}: make one FlatParameters for each kind"
             )
-        if part.numel() and part.data_ptr() in places:
-            other = places[part.data_ptr()]
-            raise ValueError(
-                f"parameters {other} and {name} share memory: give one of them"
+    _check_memory(pairs)
+
+
+def _named(params) -> list[tuple[str, Tensor]]:
+    """Return pairs of name and parameter; the name is the place where none is given."""
+    is_model = isinstance(params, nn.Module) and not isinstance(params, nn.ParameterList)
+    refused = Tensor | dict | set | frozenset | str | bytes
+    if is_model or isinstance(params, refused) or not isinstance(params, Iterable):
+        hint = "; a set has no order" if isinstance(params, set | frozenset) else ""
+        raise TypeError(
+            "params must be a list of parameters, such as model.parameters(), but got "
+            f"{torch.typename(params)}{hint}"
+        )
+    pairs = []
+    for i, entry in enumerate(params):
+        named = isinstance(entry, tuple)
+        if named and not (len(entry) == 2 and isinstance(entry[0], str)):
+            raise TypeError(
+                f"params must hold parameters, or pairs of name and parameter, but {i} is {entry!r}"
             )
-        places[part.data_ptr()] = name
+        pairs.append(entry if named else (str(i), entry))
+    return pairs
+
+
+def _check_memory(pairs: list[tuple[str, Tensor]]) -> None:
+    """Raise if two weights, of two parameters or of one, lie in the same place in memory."""
+    reached = []  # parameters so far whose stretch of memory may not have ended
+    parts = [(name, part) for name, part in pairs if part.numel()]
+    for name, part in sorted(parts, key=lambda pair: pair[1].data_ptr()):
+        if not part.is_contiguous() and _addresses(part).unique().numel() < part.numel():
+            raise ValueError(
+                f"weights of parameter {name} share memory, as after expand(): clone it"
+            )
+        reached = [pair for pair in reached if _end(pair[1]) > part.data_ptr()]
+        for other, before in reached:  # columns of one matrix may lie between each other
+            if torch.isin(_addresses(part), _addresses(before)).any():
+                raise ValueError(
+                    f"parameters {other} and {name} share memory: give one of them"
+                )
+        reached.append((name, part))
+
+
+def _span(part: Tensor) -> int:
+    """Return how many places in memory it is from the first weight to the last, both included."""
+    return 1 + sum(
+        (n - 1) * stride for n, stride in zip(part.shape, part.stride(), strict=True)
+    )
+
+
+def _end(part: Tensor) -> int:
+    return part.data_ptr() + _span(part) * part.element_size()
+
+
+def _addresses(part: Tensor) -> Tensor:
+    """Return where in memory each weight lies, in the part's own shape."""
+    steps = torch.arange(_span(part), device="cpu").as_strided(part.shape, part.stride())
+    return part.data_ptr() + steps * part.element_size()

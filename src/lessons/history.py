@@ -6,10 +6,14 @@ Every value comes from a :class:`lessons.trace.Trace`; every formula is shown wi
 import html
 import io
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
+import torch
 
 from lessons import plots
 from lessons.trace import FORMULAS, Trace
@@ -41,8 +45,9 @@ class History:
     In a page it plays, and prints as a table of all steps; where HTML has no place it is a still.
 
     Args:
-        trace: of SGD, Adagrad, RMSprop, Adam or AdamW with one weight, from its first step on, with settings
-            that did not change meanwhile. L1 penalties are not drawn.
+        trace: of SGD, Adagrad, RMSprop, Adam or AdamW with one weight, from its first step on, of float32 or
+            float64. Numbers among the settings may change from step to step, as under a schedule; each
+            formula has those of its step. L1 penalties are not drawn.
         caption: what to see; stands below the figure.
 
     Attributes:
@@ -51,43 +56,44 @@ class History:
         formulas: one list a variable: how each step computed it, with numbers.
 
     Raises:
-        ValueError: the trace is empty, has several weights or an L1 penalty, or began after the first step.
+        TypeError: ``trace`` is no trace, or ``caption`` no text.
+        ValueError: the trace is empty, has several weights, one of half precision or an L1 penalty, began
+            after the first step or misses some; or the rule became another one: a setting that is a word or
+            a flag changed, or momentum was turned on or off.
     """
 
     def __init__(self, trace: Trace, caption: str):
-        group, *others = trace.optimizer.param_groups
-        if others or len(group["params"]) != 1 or group["params"][0].numel() != 1:
+        for name, value, kind in (("trace", trace, Trace), ("caption", caption, str)):
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{name} must be a {kind.__name__}, "
+                    f"but got {type(value).__name__}: {value!r}"
+                )
+        params = [
+            param for group in trace.optimizer.param_groups for param in group["params"]
+        ]
+        if len(params) != 1 or params[0].numel() != 1:
             raise ValueError("a history has one weight, but trace has several")
-        if group.get("l1"):
-            raise ValueError(f"a history draws no L1 penalty, but l1 is {group['l1']}")
+        if params[0].dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"a history shows four digits, more than {params[0].dtype} has"
+            )
         if not trace.rows:
             raise ValueError("trace has recorded no step")
-        rows = [{key: float(value) for key, value in row.items()} for row in trace.rows[0]]
+        rows = [_floats(row) for row in trace.rows[0]]
+        settings, starts = zip(*trace.starts[0], strict=True)
+        starts = [_floats(start) for start in starts]
+        _check_steps(rows, starts[0])
         rule = FORMULAS[type(trace.optimizer).__name__].__name__
-        first = rows[0]
-        began = (
-            first.get("step", 1) == 1
-        )  # SGD counts no steps, but its buffer starts as the gradient
-        if rule == "_sgd" and "momentum_buffer" in first:
-            began = first["momentum_buffer"] == first["total_grad"]
-        if not began:
-            raise ValueError("trace began after the optimizer's first step")
-        self.lines = [*_gradient(group), *LINES[rule](group), *_end(group)]
+        merged = _merged(settings)
+        self.lines = [*_gradient(merged), *LINES[rule](merged), *_end(merged)]
         self.caption = caption
         self.values = [[row[line.key] for row in rows] for line in self.lines]
-        start = dict.fromkeys(first, 0.0)
-        start["sum"] = group.get("initial_accumulator_value", 0.0)
         self.formulas = [
             [
-                _with_numbers(
-                    (t == 1 and line.first) or line.formula,
-                    _settings(group)
-                    | {"t": t}
-                    | row
-                    | {f"last_{key}": value for key, value in before.items()},
-                )
-                for t, (before, row) in enumerate(
-                    zip([start, *rows], rows, strict=False), start=1
+                _with_numbers(_formula(line, t, start), t, row, start, group)
+                for t, (row, start, group) in enumerate(
+                    zip(rows, starts, settings, strict=True), start=1
                 )
             ]
             for line in self.lines
@@ -101,10 +107,12 @@ class History:
 
     def _repr_html_(self) -> str:
         texts = [[number(value) for value in values] for values in self.values]
+        # Without its script, as in a notebook that JupyterLab does not trust, the figure shows the first step.
         frames = "".join(
             f"<tr><th scope='row'>{line.symbol} <code>{line.code}</code></th>"
-            "<td></td><td></td><td><span><i></i><b></b></span></td></tr>"
-            for line in self.lines
+            f"<td>{formulas[0]}</td><td>{shown[0]}</td>"
+            "<td hidden><span><i></i><b></b></span></td></tr>"
+            for line, formulas, shown in zip(self.lines, self.formulas, texts, strict=True)
         )
         columns = "".join(
             f"<th scope='col'>{line.symbol}<br><code>{line.code}</code></th>"
@@ -114,10 +122,16 @@ class History:
             f"<tr><th scope='row'>{t}</th>{''.join(f'<td>{text}</td>' for text in step)}</tr>"
             for t, step in enumerate(zip(*texts, strict=True), start=1)
         )
-        # Bars want no more digits; so the page is the same on every processor.
-        rounded = [[float(f"{value:.4g}") for value in values] for values in self.values]
+        # Bars want no more digits; so the page is the same on every processor. JSON has no infinity and no
+        # NaN: there is no bar for these.
+        rounded = [
+            [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
+            for values in self.values
+        ]
         data = json.dumps(
-            dict(formulas=self.formulas, texts=texts, values=rounded), ensure_ascii=False
+            dict(formulas=self.formulas, texts=texts, values=rounded),
+            ensure_ascii=False,
+            allow_nan=False,
         )
         assets = files("lessons") / "assets"
         css, js = (
@@ -125,14 +139,14 @@ class History:
             for kind in ("css", "js")
         )
         return f"""<figure class="history"><style>
-{css}</style><div class="controls">
+{css}</style><div class="controls" hidden>
 <button type="button" aria-label="one step back">‹</button>
 <button type="button">Play</button>
 <button type="button" aria-label="one step on">›</button>
 <input type="range" min="1" max="{len(texts[0])}" value="1" aria-label="step"><output></output>
-</div><table class="frames">
+</div><table class="frames"><caption>step 1 of {len(texts[0])}</caption>
 <thead><tr><th scope="col">variable</th><th scope="col">computed as</th><th scope="col">value</th>
-<th scope="col"><i>now</i>, <b>before</b></th></tr></thead><tbody>{frames}</tbody></table>
+<th scope="col" hidden><i>now</i>, <b>before</b></th></tr></thead><tbody>{frames}</tbody></table>
 <div class="all"><table><thead><tr><th scope="col"><i>t</i></th>{columns}</tr></thead>
 <tbody>{table}</tbody></table></div><figcaption>{html.escape(self.caption)}</figcaption>
 <script type="application/json">{data}</script><script>
@@ -146,7 +160,7 @@ class History:
         for ax in axes.flat[len(self.lines) :]:
             ax.set_axis_off()
         for ax, line, values in zip(axes.flat, self.lines, self.values, strict=False):
-            ax.plot(range(1, len(values) + 1), values, "o-", color="#0072B2")
+            ax.plot(range(1, len(values) + 1), _drawable(values), "o-", color="#0072B2")
             ax.set_title(line.code)
         figure.supxlabel("step t")
         buffer = io.BytesIO()
@@ -156,36 +170,93 @@ class History:
 
 
 def number(value: float) -> str:
-    """Return a number with four digits, and with a minus sign that is one."""
+    """Return a number with four digits, and with a minus sign that is one; infinity is inf."""
     return f"{value + 0.0:.4g}".replace("-", "−")
 
 
-def _with_numbers(formula: str, numbers: dict) -> str:
+def _setting(value: float) -> str:
+    """Return a setting with four digits, or as many as leave four in 1 − value: a beta is near 1."""
+    for digits in range(4, 18):
+        text = f"{value:.{digits}g}"
+        if math.isclose(1 - float(text), 1 - value, rel_tol=1e-4):
+            break
+    return text.replace("-", "−")
+
+
+def _drawable(values: list[float]) -> list[float]:
+    """Return the values with NaN in the place of what no axis can hold."""
+    return [value if abs(value) < 1e300 else math.nan for value in values]
+
+
+def _floats(row: dict) -> dict[str, float]:
+    return {name: float(value) for name, value in row.items()}
+
+
+def _check_steps(rows: list[dict], start: dict) -> None:
+    """Raise unless ``rows`` are all steps from the first one on, ``start`` being the state that it found."""
+    if start.get(
+        "step", "momentum_buffer" in start
+    ):  # SGD counts no steps, but starts its buffer
+        raise ValueError("trace began after the optimizer's first step")
+    for t, (row, following) in enumerate(pairwise(rows), start=1):
+        counted = following.get("step", t + 1) == t + 1
+        if not counted or number(row["after"]) != number(following["before"]):
+            raise ValueError(
+                f"after step {t} trace misses a step, or the weight was set by other means"
+            )
+
+
+def _merged(settings: Sequence[dict]) -> dict:
+    """Return what is set at any of the steps, and raise if these do not follow one rule."""
+    merged = dict(settings[0])
+    for group in settings:
+        for name, value in group.items():
+            now, then = value, merged[name]
+            if not isinstance(value, str | bool | None) and name != "momentum":
+                merged[name] = (
+                    then or now
+                )  # a decay that is 0 at first has its place in the formula
+            elif now != then and (name != "momentum" or not now or not then):
+                raise ValueError(
+                    f"a history has one rule, but {name} went from {then} to {now}"
+                )
+    if merged.get("l1"):
+        raise ValueError(f"a history draws no L1 penalty, but l1 is {merged['l1']}")
+    return merged
+
+
+def _formula(line: Line, t: int, start: dict) -> str:
+    """Return the formula of step t: the first one's where ``start`` has nothing to go on from."""
+    fresh = t == 1 if line.key == "before" else line.key not in start
+    return line.first if line.first and fresh else line.formula
+
+
+def _with_numbers(formula: str, t: int, row: dict, start: dict, group: dict) -> str:
+    """Return a formula with the numbers of step t, of the state that it found, and of its settings."""
+    start = {"sum": group.get("initial_accumulator_value", 0.0)} | start
+    last = {f"last_{key}": start.get(key, 0.0) for key in row}
     shown = {
         name: f"({number(value)})" if value < 0 else number(value)
-        for name, value in numbers.items()
+        for name, value in (row | last).items()
     }
-    return formula.format(**shown)
+    return formula.format(**shown | _settings(group) | {"t": t})
 
 
-def _settings(group: dict) -> dict:
+def _settings(group: dict) -> dict[str, str]:
     """Return a group's numbers, and ``1 − …`` of those of which the rules use it, with ``rest_`` in front."""
     numbers = {
         name: float(value)
         for name, value in group.items()
-        if name != "params"
-        and name != "betas"
-        and value is not None
-        and not isinstance(value, str)
+        if not isinstance(value, str | bool | tuple | None)
     }
     if "betas" in group:
         numbers["beta1"], numbers["beta2"] = map(float, group["betas"])
     rest = {
-        f"rest_{name}": 1 - numbers[name]
+        f"rest_{name}": number(1 - numbers[name])
         for name in ("beta1", "beta2", "alpha", "dampening")
         if name in numbers
     }
-    return numbers | rest
+    return {name: _setting(value) for name, value in numbers.items()} | rest
 
 
 # --- the variables of each rule, in the order in which it computes them -----------------------------
@@ -269,7 +340,7 @@ def _rmsprop(group: dict) -> list[Line]:
     )
     if not group["momentum"]:
         return [*lines, Line("Δ<i>w</i>", "update", "update", "−{rate} · {total_grad}")]
-    buffer = "{momentum} · {last_momentum_buffer} + {total_grad} · {rate} / {lr}"
+    buffer = "{momentum} · {last_momentum_buffer} + {total_grad} / (" + root + " + {eps})"
     return [
         *lines,
         Line("<i>b</i><sub>t</sub>", "momentum_buffer", "momentum_buffer", buffer),

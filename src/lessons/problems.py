@@ -4,6 +4,7 @@ A data set is a dictionary: split → (inputs, targets), as :func:`lessons.sweep
 """
 
 import functools
+import inspect
 from importlib.resources import files
 
 import numpy as np
@@ -11,7 +12,106 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from torch import Tensor
 
+from lessons.arguments import check_count, check_part
+from lessons.optim.base import check_number
+
 Splits = dict[str, tuple[Tensor, Tensor]]
+
+
+# --- what every data set asks of its arguments ------------------------------------------------------
+
+
+def _seed(name: str, value) -> int:
+    return check_count(name, value, least=0)
+
+
+def _number(name: str, value) -> float:
+    check_number(name, value)
+    return float(value)
+
+
+def _chance(name: str, value) -> float:
+    if check_part(name, value) in (0, 1):
+        raise ValueError(f"{name} must be between 0 and 1, but got {value}")
+    return float(value)
+
+
+def _two_parts(name: str, value) -> tuple[float, ...]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair of numbers, but got {value!r}")
+    return tuple(check_part(f"{name}[{i}]", part) for i, part in enumerate(value))
+
+
+def _flag(name: str, value) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, but got {value!r}")
+    return bool(value)
+
+
+def _word(*words: str):
+    def check(name: str, value) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a word, but got {value!r}")
+        if value not in words:
+            raise ValueError(f"{name} must be {' or '.join(words)}, but got {value!r}")
+        return value
+
+    return check
+
+
+def _dtype(name: str, value) -> torch.dtype:
+    if not isinstance(value, torch.dtype):
+        raise TypeError(f"{name} must be a torch.dtype, but got {value!r}")
+    if not value.is_floating_point:
+        raise ValueError(f"{name} must be a type of real numbers, but got {value}")
+    return value
+
+
+ARGUMENTS = dict(
+    seed=_seed,
+    train=check_count,
+    valid=check_count,
+    test=check_count,
+    features=check_count,
+    words=check_count,
+    informative=functools.partial(check_count, least=0),
+    noise_columns=functools.partial(check_count, least=0),
+    spread=_number,
+    noise=_number,
+    noise_scale=_number,
+    exponent=_number,
+    label_noise=check_part,
+    share=_chance,
+    standardised=_flag,
+    kind=_word("scales", "frequencies"),
+    truth=_word("alike", "balanced"),
+    dtype=_dtype,
+)
+
+
+def _checked(load=None, **special):
+    """Have ``load`` check its arguments, each as ``ARGUMENTS`` or ``special`` says for its name.
+
+    A check returns the value as a plain number: NumPy's small integers would overflow in sums.
+    """
+    if load is None:
+        return functools.partial(_checked, **special)
+    signature = inspect.signature(load)
+    checks = {name: {**ARGUMENTS, **special}[name] for name in signature.parameters}
+
+    @functools.wraps(load)
+    def checked(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        values = {
+            name: checks[name](name, value) for name, value in bound.arguments.items()
+        }
+        return load(**values)
+
+    return checked
+
+
+# --- the data sets ----------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -27,6 +127,7 @@ def _standardised_digits() -> tuple[np.ndarray, np.ndarray]:
     return (images - images.mean(axis=0)) / deviation, classes
 
 
+@_checked
 def digits(
     seed: int = 0,
     *,
@@ -46,6 +147,7 @@ def digits(
         split → (inputs of shape (images, 64), classes 0 to 9 of shape (images,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty.
 
     Source: scikit-learn's ``load_digits``, after Alpaydin and Kaynak (1998).
@@ -56,6 +158,7 @@ def digits(
     }
 
 
+@_checked
 def digits_task(
     seed: int,
     *,
@@ -87,14 +190,9 @@ def digits_task(
         split → (inputs of shape (images, 64 + noise_columns), classes 0 to 9 of shape (images,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty, or a setting is out of range.
     """
-    if not 0 <= label_noise <= 1:
-        raise ValueError(f"label_noise must be from 0 to 1, but got {label_noise}")
-    if spread < 0 or noise_columns < 0:
-        raise ValueError(
-            f"spread and noise_columns must be ≥ 0, but got {spread} and {noise_columns}"
-        )
     splits = digits(seed, train=train, valid=valid, dtype=torch.float64)
     random = np.random.default_rng([seed, 1])  # apart from the shuffle's
     wrong = torch.from_numpy(random.permutation(train)[: round(label_noise * train)])
@@ -121,13 +219,15 @@ def split(inputs, targets, seed: int, train: int, valid: int) -> dict[str, tuple
         valid: examples in ``"valid"``.
 
     Raises:
+        TypeError: the seed or a size is no whole number.
         ValueError: a split would be empty.
     """
-    if train < 1 or valid < 1 or train + valid >= len(inputs):
+    train, valid = check_count("train", train), check_count("valid", valid)
+    if train + valid >= len(inputs):
         raise ValueError(
-            f"train and valid must be ≥ 1 and leave some of {len(inputs)}, but got {train}, {valid}"
+            f"train and valid must leave some of {len(inputs)}, but got {train}, {valid}"
         )
-    order = np.random.default_rng(seed).permutation(len(inputs))
+    order = np.random.default_rng(_seed("seed", seed)).permutation(len(inputs))
     parts = np.split(order, [train, train + valid])
     return {
         name: (inputs[part], targets[part])
@@ -135,6 +235,7 @@ def split(inputs, targets, seed: int, train: int, valid: int) -> dict[str, tuple
     }
 
 
+@_checked
 def wine(
     seed: int = 0,
     *,
@@ -157,6 +258,7 @@ def wine(
         split → (inputs of shape (wines, 13), classes 0 to 2 of shape (wines,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty.
 
     Source: scikit-learn's ``load_wine``, after Aeberhard and Forina (1991).
@@ -170,6 +272,7 @@ def wine(
     }
 
 
+@_checked
 def diabetes(
     seed: int = 0,
     *,
@@ -191,6 +294,7 @@ def diabetes(
         split → (inputs of shape (patients, 10), targets of shape (patients, 1)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty.
 
     Source: scikit-learn's ``load_diabetes``, after Efron, Hastie, Johnstone and Tibshirani (2004).
@@ -224,6 +328,7 @@ def _generated_mnist1d() -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+@_checked
 def mnist1d(
     seed: int = 0,
     *,
@@ -245,6 +350,7 @@ def mnist1d(
         split → (inputs of shape (examples, 40), classes 0 to 9 of shape (examples,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty.
 
     Source: generated by the package ``mnist1d`` of Greydanus and Kobak (2024), with its defaults.
@@ -255,6 +361,7 @@ def mnist1d(
     }
 
 
+@_checked
 def unequal_features(
     seed: int = 0,
     *,
@@ -287,18 +394,9 @@ def unequal_features(
         split → (inputs of shape (examples, features), targets of shape (examples, 1)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a word or a number is out of range.
     """
-    if kind not in ("scales", "frequencies") or truth not in ("alike", "balanced"):
-        raise ValueError(
-            "kind must be scales or frequencies and truth alike or balanced, "
-            f"but got {kind!r} and {truth!r}"
-        )
-    if min(features, train, valid, test) < 1 or noise < 0:
-        raise ValueError(
-            "features, train, valid and test must be ≥ 1 and noise ≥ 0, "
-            f"but got {features}, {train}, {valid}, {test} and {noise}"
-        )
     draw = np.random.default_rng(seed)
     examples = train + valid + test
     if kind == "scales":
@@ -324,6 +422,7 @@ def unequal_features(
     }
 
 
+@_checked(label_noise=_two_parts)
 def two_heads(
     seed: int = 0,
     *,
@@ -349,11 +448,9 @@ def two_heads(
         split → (inputs of shape (images, 64), classes 0 to 4 of shape (images, 2)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty, or a part is not from 0 to 1.
     """
-    for part in label_noise:
-        if not 0 <= part <= 1:
-            raise ValueError(f"label_noise must be from 0 to 1, but got {part}")
     splits = {
         name: (inputs, torch.stack([classes % 5, classes // 2], 1))
         for name, (inputs, classes) in digits(
@@ -383,6 +480,7 @@ def _docstring_counts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return words, counts, stored["classes"].astype(np.int64)
 
 
+@_checked
 def docstrings(
     seed: int = 0,
     *,
@@ -407,6 +505,7 @@ def docstrings(
         split → (inputs of shape (documents, words), dense; classes 0 to 3 of shape (documents,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty.
 
     Source: the docstrings of matplotlib 3.11.2, scikit-learn 1.9.1, sympy 1.14.0 and torch 2.13.0, of at
@@ -427,6 +526,7 @@ def docstring_words() -> list[str]:
     return _docstring_counts()[0].tolist()
 
 
+@_checked
 def zipf_features(
     seed: int,
     *,
@@ -459,19 +559,15 @@ def zipf_features(
         ``binary_cross_entropy_with_logits`` takes).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a size is below 1, or the exponent is negative.
 
     Source: Zipf (1949) for the law.
     """
     sizes = dict(features=features, words=words, train=train, valid=valid, test=test)
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, but got {size}")
-    if exponent < 0:
-        raise ValueError(f"exponent must be ≥ 0, but got {exponent}")
     random = np.random.default_rng(seed)
     truth = random.standard_normal(features)
-    share = np.arange(1, features + 1) ** -float(exponent)
+    share = np.arange(1, features + 1) ** -exponent
     below = np.cumsum(share / share.sum())[:-1]  # where each feature's share ends
     splits = {}
     for name in ("train", "valid", "test"):
@@ -487,6 +583,7 @@ def zipf_features(
     return splits
 
 
+@_checked
 def lasso(
     seed: int = 0,
     *,
@@ -519,19 +616,16 @@ def lasso(
         split → (inputs of shape (examples, features), targets of shape (examples, 1)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a setting is out of range.
 
     Source: named after Tibshirani (1996), whose estimator finds such weights.
     """
-    if not 0 <= informative <= features or features < 1:
+    if informative > features:
         raise ValueError(
             f"informative must be from 0 to features, but got {informative} of {features}"
         )
-    if noise < 0 or spread < 0:
-        raise ValueError(f"noise and spread must be ≥ 0, but got {noise} and {spread}")
     sizes = dict(train=train, valid=valid, test=test)
-    if min(sizes.values()) < 1:
-        raise ValueError(f"train, valid and test must be ≥ 1, but got {train, valid, test}")
     truth, units, *splits = (np.random.default_rng([seed, part]) for part in range(5))
     weights = truth.uniform(0.5, 1.5, features) * truth.choice([-1, 1], features)
     weights[informative:] = 0
@@ -547,6 +641,7 @@ def lasso(
     return data
 
 
+@_checked
 def breast_cancer(
     seed: int = 0,
     *,
@@ -573,12 +668,11 @@ def breast_cancer(
         ``binary_cross_entropy_with_logits``).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a split would be empty, or ``noise_columns`` is negative.
 
     Source: scikit-learn's ``load_breast_cancer``, after Street, Wolberg and Mangasarian (1993).
     """
-    if noise_columns < 0:
-        raise ValueError(f"noise_columns must be ≥ 0, but got {noise_columns}")
     inputs, benign = load_breast_cancer(return_X_y=True)
     inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
     random = np.random.default_rng([seed, 1])  # apart from the shuffle's
@@ -590,6 +684,7 @@ def breast_cancer(
     }
 
 
+@_checked
 def separable(
     seed: int = 0,
     *,
@@ -615,14 +710,11 @@ def separable(
         split → (inputs of shape (examples, 3 + 5 · train), labels −1 or 1 of shape (examples,)).
 
     Raises:
+        TypeError: an argument is of a wrong kind, as 2.5 or True for a count.
         ValueError: a size is below 1, or the share is not between 0 and 1.
 
     Source: Wilson et al. (2017).
     """
-    if train < 1 or test < 1:
-        raise ValueError(f"train and test must be ≥ 1, but got {train}, {test}")
-    if not 0 < share < 1:
-        raise ValueError(f"share must be between 0 and 1, but got {share}")
     random = np.random.default_rng(seed)
     splits = {}
     for name, size in (("train", train), ("test", test)):

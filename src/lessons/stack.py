@@ -5,12 +5,13 @@ are trained by one call of the rule a step: their weights are the rows of one ma
 hyper-parameter that varies is a column (S × 1). Each model sees exactly what it would see alone.
 """
 
+import inspect
 import itertools
 import json
 import math
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lessons.arguments import check_count
 from lessons.optim.base import Optimizer
-from lessons.training import batches
+from lessons.training import batches, check_examples
 
 ELEMENTWISE = (
     nn.ReLU,
@@ -38,10 +40,39 @@ SEEDING = threading.Lock()  # all threads share torch's generator
 
 
 def build(model, seed: int) -> nn.Module:
-    """Return ``model()`` with the initial weights of ``seed``; torch's global generator stays as it was."""
+    """Return ``model()`` with the initial weights of ``seed``; torch's global generator stays as it was.
+
+    Args:
+        model: a function without arguments that makes the ``nn.Module``, such as its class.
+        seed: a whole number ≥ 0.
+
+    Raises:
+        TypeError: an argument is of another kind, or what was made is no ``nn.Module``.
+    """
+    check_model(model)
     with SEEDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return model()
+        torch.manual_seed(check_count("seed", seed, least=0))
+        module = model()
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"model must make a torch.nn.Module, but made {module!r}")
+    return module
+
+
+def check_model(model) -> None:
+    """Raise ``TypeError`` unless ``model`` can be called without arguments, to make a module."""
+    wanted = "model must be a function without arguments that makes the torch.nn.Module"
+    if isinstance(model, nn.Module):
+        raise TypeError(
+            f"{wanted}, but got a module, {type(model).__name__}: give a function that makes it"
+        )
+    if not callable(model):
+        raise TypeError(f"{wanted}, but got {type(model).__name__}: {model!r}")
+    try:
+        inspect.signature(model).bind()
+    except TypeError as error:
+        raise TypeError(f"{wanted}, but got {model!r}: {error}") from error
+    except ValueError:  # a callable that does not tell its arguments
+        pass
 
 
 def stacks(optimizer, name: str, value) -> bool:
@@ -113,19 +144,17 @@ class Stack:
 
     def __init__(self, recipe: Recipe, seeds, cells):
         self.recipe, self.seeds, self.cells = recipe, seeds, cells
-        splits = [
-            recipe.data(seed) if callable(recipe.data) else recipe.data for seed in seeds
-        ]
-        if "train" not in splits[0]:
-            raise ValueError(
-                f"data must have a 'train' split, but got {', '.join(splits[0])}"
-            )
+        splits = [_splits(recipe.data, seed) for seed in seeds]
+        if any(each.keys() != splits[0].keys() for each in splits):
+            raise ValueError("data must have the same splits for every seed")
         self.data = {
             name: self._same_shape(name, [split[name] for split in splits])
             for name in splits[0]
         }
 
         modules = [build(recipe.model, seed) for seed in seeds]
+        for module in modules:
+            _check_module(module)
         self.module, self.is_mlp = modules[0], _is_plain_mlp(modules[0])
         trained = {
             name: p.shape for name, p in self.module.named_parameters() if p.requires_grad
@@ -148,6 +177,33 @@ class Stack:
         self.fixed = {
             name: self._copies([each[name].detach() for each in others]) for name in names
         }
+
+    def try_out(self) -> dict[str, np.ndarray]:
+        """Return what :meth:`measure` does, after a first batch without a step.
+
+        Raises:
+            ValueError: model and loss do not work on the data, or not for many models at once.
+        """
+        x, y = self.data["train"]
+        batches(x.shape[1], self.recipe.batch_size, 1, self.seeds[0])
+        kept = {name: tensor.clone() for name, tensor in self.fixed.items()}
+        try:
+            self._gradients(*(part[:, : self.recipe.batch_size] for part in (x, y)))
+            self.fixed = kept  # running means, as if nothing had run
+            return self.measure()
+        except (RuntimeError, IndexError, TypeError) as error:
+            if "random" in str(error):  # vmap's word on randomness
+                raise ValueError(
+                    "model must not draw random numbers while it runs, as Dropout does: a sweep runs many"
+                    " models at once. Leave that out, or train each by lessons.training.train"
+                ) from error
+            data = "; ".join(
+                f"{split}: " + " → ".join(f"{t.dtype} {tuple(t.shape[1:])}" for t in pair)
+                for split, pair in self.data.items()
+            )
+            raise ValueError(
+                f"model and loss do not work on data ({data}): {error}"
+            ) from error
 
     def _copies(self, of_seeds: list[Tensor]) -> Tensor:
         """Return a row for each model, to be changed in place: (S, …)."""
@@ -202,9 +258,7 @@ class Stack:
         gradient = torch.empty_like(self.weights)
         for t, batch in enumerate(self._to_device(index)):
             x, y = self._each_cell(inputs[batch]), self._each_cell(targets[batch])
-            outputs = self._forward(x)
-            slopes = self._slopes(outputs.detach(), y)
-            parts = torch.autograd.grad(outputs, list(self.params.values()), slopes)
+            parts = self._gradients(x, y)
             with torch.no_grad():
                 torch.cat(
                     [part.reshape(len(gradient), -1) for part in parts], 1, out=gradient
@@ -214,6 +268,12 @@ class Stack:
                 if recipe.schedule is not None:
                     hyper["lr"] = lr * recipe.schedule(t / recipe.steps)
                 recipe.optimizer.rule(self.weights, gradient, state, **hyper)
+
+    def _gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradient of every parameter, for each model's own batch."""
+        outputs = self._forward(x)
+        slopes = self._slopes(outputs.detach(), y)
+        return torch.autograd.grad(outputs, list(self.params.values()), slopes)
 
     @torch.no_grad()
     def measure(self) -> dict[str, np.ndarray]:
@@ -249,6 +309,8 @@ class Stack:
 
     def _table(self, of_models: Tensor) -> np.ndarray:
         """Turn one number a model, (S,), into float64 of shape (cells, seeds)."""
+        if of_models.is_meta:
+            raise ValueError("device='meta' holds no numbers that could be measured")
         table = of_models.view(len(self.seeds), len(self.cells)).T
         return table.cpu().double().numpy()
 
@@ -267,7 +329,12 @@ class Stack:
         if self._is_classification(targets):
             # The same numbers in a quarter of the time: classes in dimension 1, where _mlp has them.
             return F.cross_entropy(outputs.mT, targets, reduction="none").mean(1)
-        return torch.vmap(self.recipe.loss)(outputs, targets)
+        losses = torch.vmap(self.recipe.loss)(outputs, targets)
+        if losses.dim() != 1:
+            raise ValueError(
+                f"loss must return one number, but returned a tensor of shape {tuple(losses.shape[1:])}"
+            )
+        return losses
 
     def _slopes(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the derivative of each model's loss, times ``loss_scale``, by its outputs."""
@@ -283,6 +350,65 @@ class Stack:
         """True for the cross-entropy of one class an example."""
         usual = self.recipe.loss is F.cross_entropy
         return usual and targets.dim() == 2 and not targets.is_floating_point()
+
+
+# --- what comes from outside --------------------------------------------------------------------
+
+
+def _splits(data, seed: int) -> Mapping:
+    """Return the data of one seed, after a check: split → (inputs, targets)."""
+    splits = data(seed) if callable(data) else data
+    if not isinstance(splits, Mapping):
+        raise TypeError(
+            "data must be a dictionary, split → (inputs, targets), or a function from a seed to one, but got"
+            f" {type(splits).__name__}"
+        )
+    if "train" not in splits:
+        raise ValueError(
+            f"data must have a 'train' split, but got {', '.join(map(str, splits))}"
+        )
+    for name, pair in splits.items():
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise TypeError(
+                f"data[{name!r}] must be (inputs, targets), but got {type(pair).__name__}"
+            )
+        of = f"of data[{name!r}]"
+        check_examples(f"the inputs {of}", pair[0], f"the targets {of}", pair[1])
+    return splits
+
+
+# What torch keeps hooks in.
+OF_MODULES = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+OF_PARAMETERS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+def _check_module(module: nn.Module) -> None:
+    """Raise ``ValueError`` for a module that a stack would train in another way than a loop would."""
+    parameters = dict(module.named_parameters())
+    for name, parameter in parameters.items():
+        if nn.parameter.is_lazy(parameter):
+            raise ValueError(f"model must know the shape of {name}: no Lazy modules")
+        if parameter.is_complex():
+            raise ValueError(f"model must have real parameters, but {name} is complex")
+    if not any(p.requires_grad for p in parameters.values()):
+        raise ValueError(
+            "model has no parameter that requires a gradient: nothing is there to be trained"
+        )
+    for kinds, parts in (
+        (OF_MODULES, dict(module.named_modules())),
+        (OF_PARAMETERS, parameters),
+    ):
+        for name, part in parts.items():
+            if any(getattr(part, kind, None) for kind in kinds):
+                raise ValueError(
+                    f"model has a hook on {name or 'itself'}, which would see many models at once or none:"
+                    " write it into forward"
+                )
 
 
 # --- the fast path ------------------------------------------------------------------------------

@@ -7,20 +7,29 @@ is kept: so the blocks may run on other processes or machines, and an interrupte
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import (
+    BrokenExecutor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import closing
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
-from lessons.optim.base import Optimizer
-from lessons.results import SweepResult, paired_difference
-from lessons.stack import Recipe, Stack, build, stacks
+from lessons.arguments import check_count
+from lessons.optim.base import Optimizer, check_number
+from lessons.results import SweepResult, check_path, paired_difference
+from lessons.stack import Recipe, Stack, build, check_model, stacks
+from lessons.training import check_device, check_function
 
 __all__ = ["SweepResult", "build", "cosine", "paired_difference", "sweep"]
 
@@ -62,18 +71,19 @@ def sweep(
     Args:
         optimizer: a class of :mod:`lessons.optim`.
         model: a function without arguments that makes the ``nn.Module``; called after each
-            seeding. A Sequential of Linear layers and elementwise activations trains fastest. Modules that
-            draw random numbers while they run, such as Dropout, do not work.
-        data: split → (inputs, targets), with a ``"train"`` split; or a function from a seed to that. All
-            seeds must give the same shapes. Floating-point tensors are cast to ``dtype``.
+            seeding. A Sequential of Linear layers and elementwise activations trains fastest. Refused are
+            modules that draw random numbers while they run, such as Dropout, and those with hooks.
+        data: split → (inputs, targets), tensors of equally many examples, with a ``"train"`` split; or a
+            function from a seed to that. All seeds must give the same shapes. Floating-point tensors are
+            cast to ``dtype``.
         axes: name → values of the hyper-parameters to vary: numbers (pairs of them for ``betas``), booleans
             or words. May be empty: then each seed trains one model with ``settings``.
-        seeds: distinct integers.
+        seeds: distinct whole numbers ≥ 0.
         steps: the number of updates.
         batch_size: examples a mini-batch.
         settings: the hyper-parameters that do not vary, where they differ from the optimizer's defaults.
-        schedule: a function from the fraction of the steps done (0 ≤ fraction < 1) to a factor on ``lr``,
-            such as :func:`cosine`.
+        schedule: a function from the fraction of the steps done (0 ≤ fraction < 1) to a factor ≥ 0 on
+            ``lr``, such as :func:`cosine`.
         loss: (outputs, targets) of one model → a scalar.
         loss_scale: multiplies the loss that is trained on.
         chunk: the largest number of models trained at once, as one block, which bounds the memory. By default
@@ -90,49 +100,58 @@ def sweep(
         progress: show a bar that counts the runs.
 
     Raises:
-        ValueError: an argument is out of range, or ``resume`` holds another sweep, which is left as it is.
+        ValueError: an argument is out of range, model and loss do not work on the data, or ``resume`` holds
+            another sweep or is damaged; the file is left as it is. Nothing was trained then.
         TypeError: an argument is of a wrong kind, or a process of the executor cannot be given it.
         BrokenExecutor: a worker died, and the executor does not start another, as Dask's does.
     """
-    if not (inspect.isclass(optimizer) and issubclass(optimizer, Optimizer)):
+    ours = inspect.isclass(optimizer) and issubclass(optimizer, Optimizer)
+    if not ours or optimizer is Optimizer:
         raise TypeError(
             f"optimizer must be a class of lessons.optim, but got {optimizer!r}"
         )
-    for name, count in {
-        "steps": steps,
-        "batch_size": batch_size,
-        "chunk": 1 if chunk is None else chunk,
-    }.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name} must be a whole number ≥ 1, but got {count!r}")
-    seeds = tuple(int(seed) for seed in seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be distinct, and at least one, but got {seeds}")
-    if not 0 < loss_scale < math.inf:
-        raise ValueError(f"loss_scale must be a number > 0, but got {loss_scale!r}")
+    check_model(model)
+    check_function("loss", loss, "outputs", "targets")
+    if schedule is not None:
+        check_function("schedule", schedule, "the fraction of the steps done")
+    steps, batch_size = check_count("steps", steps), check_count("batch_size", batch_size)
+    chunk = None if chunk is None else check_count("chunk", chunk)
+    check_number("loss_scale", loss_scale)
+    if loss_scale == 0:
+        raise ValueError(f"loss_scale must be above 0, but got {loss_scale}")
+    _check_surroundings(device, dtype, executor, resume, progress)
+    seeds = _seeds(seeds)
+    if not isinstance(axes, Mapping):
+        raise TypeError(f"axes must be a dictionary, name → values, but got {axes!r}")
+    if not isinstance(settings, Mapping | None):
+        raise TypeError(
+            f"settings must be a dictionary, name → value, but got {settings!r}"
+        )
     axes = {name: _axis(optimizer, name, values) for name, values in axes.items()}
     cells = [
         dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
     ]
     recipe = Recipe(
         optimizer=optimizer,
-        settings=_settings(optimizer, settings or {}, cells),
+        settings=_settings(optimizer, settings or {}, cells, dtype),
         model=model,
         data=data,
         steps=steps,
         batch_size=batch_size,
         schedule=schedule,
         loss=loss,
-        loss_scale=loss_scale,
+        loss_scale=float(loss_scale),
         device=device,
         dtype=dtype,
         default_dtype=torch.get_default_dtype(),
     )
+    if schedule is not None:
+        _check_schedule(recipe, cells)
     if isinstance(executor, ProcessPoolExecutor):
         recipe.check_pickles()
 
     first = Stack(replace(recipe, device="cpu"), seeds[:1], cells[:1])
-    untrained = first.measure()
+    untrained = first.try_out()
     if chunk is None:
         on_cpu = torch.device(device).type == "cpu"
         fit = max(1, BLOCK_BYTES // first.weights.nbytes)
@@ -173,22 +192,116 @@ def _axis(optimizer, name: str, values) -> tuple:
     names = list(inspect.signature(optimizer).parameters)[1:]
     if name not in names:
         raise ValueError(f"axes must be among {', '.join(names)}, but got {name!r}")
+    if isinstance(values, str | Mapping) or not _is_iterable(values):
+        raise TypeError(f"axis {name!r} must be a list of values, but got {values!r}")
     default = inspect.signature(optimizer).parameters[name].default
-    kind = None if isinstance(default, (bool, str)) else float
-    values = tuple(np.asarray(values, dtype=kind).tolist())
-    if isinstance(default, tuple):
-        values = tuple(map(tuple, values))
+    values = tuple(_value(name, value, default) for value in values)
     if not values:
         raise ValueError(f"axis {name!r} has no values")
     return values
 
 
-def _settings(optimizer, settings: dict, cells: list[dict]) -> dict:
+def _value(name: str, value, default):
+    """Return one value of an axis as a plain one, if it is of the default's kind."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        value = value.tolist()
+    if isinstance(default, tuple):
+        fits = isinstance(value, tuple | list) and len(value) == len(default)
+        if fits:
+            return tuple(_value(name, *pair) for pair in zip(value, default, strict=True))
+        kind = f"{len(default)} numbers each"
+    elif isinstance(default, bool | str):
+        if type(value) is type(default):
+            return value
+        kind = "True or False" if isinstance(default, bool) else "words"
+    else:
+        if isinstance(value, Real) and not isinstance(value, bool):
+            return float(value)
+        kind = "numbers"
+    raise TypeError(f"axis {name!r} must have {kind} for values, but got {value!r}")
+
+
+def _is_iterable(value) -> bool:
+    """True for a list and its like; a tensor without a dimension only pretends to be one."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+
+
+def _seeds(seeds) -> tuple[int, ...]:
+    """Return the seeds as plain integers."""
+    if isinstance(seeds, str | Mapping) or not _is_iterable(seeds):
+        raise TypeError(f"seeds must be a list of whole numbers, but got {seeds!r}")
+    seeds = tuple(check_count("each of seeds", seed, least=0) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be distinct, and at least one, but got {seeds}")
+    return seeds
+
+
+def _check_surroundings(device, dtype, executor, resume, progress) -> None:
+    """Raise unless the sweep can run there, with these numbers, and be kept there."""
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype must be a torch.dtype, but got {dtype!r}")
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type, but got {dtype}")
+    if inspect.isclass(executor) or not (executor is None or hasattr(executor, "submit")):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, made beforehand, but got {executor!r}"
+        )
+    # Another executor may reach machines with other devices.
+    if isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor | None):
+        check_device("device", device, dtype)
+    if resume is not None:
+        check_path("resume", resume)
+        if Path(resume).is_dir():
+            raise ValueError(f"resume must be a file, but {resume} is a folder")
+    if not isinstance(progress, bool):
+        raise TypeError(f"progress must be True or False, but got {progress!r}")
+
+
+def _settings(optimizer, settings: dict, cells: list[dict], dtype: torch.dtype) -> dict:
     """Return all hyper-parameters of the first cell, after a check of every cell."""
     group = optimizer([torch.zeros(())], **settings | cells[0]).param_groups[0]
     for cell in cells:
         optimizer.check(group | cell)
-    return {name: value for name, value in group.items() if name != "params"}
+        # A number that varies becomes part of a tensor: 0.99999999 is 1 in float32.
+        rounded = {name: _rounded(value, dtype) for name, value in cell.items()}
+        try:
+            optimizer.check(group | rounded)
+        except ValueError as error:
+            raise ValueError(f"axes have {cell}, in {dtype} {rounded}: {error}") from error
+    return {name: _plain(value) for name, value in group.items() if name != "params"}
+
+
+def _plain(value):
+    """Return a tensor of one element as a number, and anything else as it is."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _rounded(value, dtype: torch.dtype):
+    """Return the numbers as those of ``dtype``, and anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(_rounded(each, dtype) for each in value)
+    return torch.tensor(value, dtype=dtype).item() if isinstance(value, float) else value
+
+
+def _check_schedule(recipe: Recipe, cells: list[dict]) -> None:
+    """Raise unless ``schedule`` gives numbers, and every cell can be trained at the least and highest rate."""
+    factors = []
+    for t in range(recipe.steps):
+        factor = recipe.schedule(t / recipe.steps)
+        check_number(f"schedule({t / recipe.steps:.4g})", factor)
+        factors.append(float(factor))
+    for factor, cell in itertools.product((min(factors), max(factors)), cells):
+        group = recipe.settings | cell
+        lr = _rounded(float(group["lr"]) * factor, recipe.dtype)
+        try:
+            recipe.optimizer.check(group | {"lr": lr})
+        except ValueError as error:
+            raise ValueError(
+                f"schedule makes the learning rate {lr:.4g}, which {recipe.optimizer.__name__} cannot take:"
+                f" {error}"
+            ) from error
 
 
 def _blocks(optimizer, cells, seeds: int, chunk: int) -> Iterator[tuple[tuple, tuple]]:
@@ -249,7 +362,9 @@ def _take_over(path, result: SweepResult) -> None:
     found = SweepResult.load(path)
 
     def description(of: SweepResult) -> dict:
-        return {"axes": [*of.axes.items()], "seeds": of.seeds, **of.about}
+        metrics = sorted(of.metrics.keys() - {"finished"})
+        axes = [*of.axes.items()]
+        return {"axes": axes, "seeds": of.seeds, **of.about, "list of metrics": metrics}
 
     theirs = description(found)
     for name, own in description(result).items():
@@ -257,5 +372,8 @@ def _take_over(path, result: SweepResult) -> None:
             raise ValueError(
                 f"{path} holds another sweep: its {name} is {theirs.get(name)}, not {own}"
             )
+    finished = found.metrics.get("finished", np.ones(1))  # it lacks where all is
+    if not np.isin(finished, (0, 1)).all():
+        raise ValueError(f"{path} is damaged: its 'finished' is neither 0 nor 1")
     for name, values in result.metrics.items():
-        values[...] = found.metrics.get(name, 1)  # "finished" lacks where all is
+        values[...] = found.metrics[name] if name != "finished" else finished

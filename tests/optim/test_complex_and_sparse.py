@@ -155,6 +155,33 @@ def test_l1_of_a_complex_parameter_is_refused(l1):
     assert_refused(optimizer, "l1 is not compatible with complex parameters")
 
 
+@pytest.mark.parametrize("l1", [0.1, torch.tensor([0.1])])
+@pytest.mark.parametrize("name", ["Adagrad", "Adam", "AdamW", "FTRLProximal"])
+def test_l1_of_a_complex_parameter_is_refused_by_all(name, l1):
+    real, param = (torch.nn.Parameter(torch.ones(2, dtype=d)) for d in (None, COMPLEX[0]))
+    optimizer = getattr(lessons, name)([real, param], l1=l1)
+    real.grad, param.grad = torch.ones_like(real), torch.ones_like(param)
+    assert_refused(optimizer, "l1 is not compatible with complex parameters")
+
+
+@pytest.mark.parametrize("l2", [0, 0.3])
+def test_ftrl_of_a_complex_parameter_is_that_of_pairs(l2):
+    torch.manual_seed(0)
+    whole = torch.nn.Parameter(torch.randn(5, 2, dtype=torch.complex128).t())
+    pairs = torch.nn.Parameter(torch.view_as_real(whole.detach()).clone())
+    one, two = (lessons.FTRLProximal([p], lr=0.3, l2=l2) for p in (whole, pairs))
+    for t in range(10):
+        for optimizer in (one, two):
+            optimizer.param_groups[0]["lr"] = 0.3 / (1 + t)
+        whole.grad = torch.randn_like(whole)
+        pairs.grad = torch.view_as_real(whole.grad).clone()
+        one.step()
+        two.step()
+        one.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert torch.equal(torch.view_as_real(whole.detach()), pairs.detach())
+    assert one.state[whole]["z"].dtype == one.state[whole]["n"].dtype == whole.dtype
+
+
 # --- sparse gradients -------------------------------------------------------------------------------
 
 
@@ -256,6 +283,14 @@ def test_sparse_with_weight_decay_is_refused(name, weight_decay):
     if name == "Adagrad":
         with pytest.raises(RuntimeError, match=f"^{words}$"):
             torch.optim.Adagrad([param], weight_decay=0.1).step()
+
+
+@pytest.mark.parametrize("l1", [0.1, torch.tensor([0.1])])
+def test_adagrad_refuses_sparse_with_l1(l1):
+    dense, param = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(20))
+    dense.grad, param.grad = torch.ones(2), sparse_grad(param)
+    optimizer = lessons.Adagrad([dense, param], l1=l1)
+    assert_refused(optimizer, "^l1 is not compatible with sparse gradients in Adagrad$")
 
 
 @pytest.mark.parametrize("momentum", [0, 0.9])

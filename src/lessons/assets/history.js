@@ -10,7 +10,7 @@ for (const figure of document.querySelectorAll("figure.history:not(.ready)")) {
 
   const place = (row, value) => {  // in parts of the bar's width, with zero where the row's values need it
     const low = Math.min(0, ...values[row]), high = Math.max(0, ...values[row]);
-    return high > low ? (value - low) / (high - low) : 0;
+    return high > low ? (value / 2 - low / 2) / (high / 2 - low / 2) : 0;  // halves do not overflow
   };
   const show = (step) => {
     slider.value = step;
@@ -20,13 +20,15 @@ for (const figure of document.querySelectorAll("figure.history:not(.ready)")) {
     rows.forEach((row, i) => {
       const [, formula, number, cell] = row.children;
       const [bar, last] = cell.firstElementChild.children;
-      const zero = place(i, 0), end = place(i, values[i][step - 1]);
+      const value = values[i][step - 1], previous = values[i][Math.max(0, step - 2)];
+      const zero = place(i, 0), end = place(i, value);
       formula.innerHTML = formulas[i][step - 1];
       number.textContent = texts[i][step - 1];
       bar.style.left = `${100 * Math.min(zero, end)}%`;
       bar.style.width = `${Math.max(1, 100 * Math.abs(end - zero))}%`;
-      last.style.left = `${100 * place(i, values[i][Math.max(0, step - 2)])}%`;
-      last.hidden = step === 1;
+      last.style.left = `${100 * place(i, previous)}%`;
+      bar.hidden = value === null;  // infinity or NaN: the text says which
+      last.hidden = step === 1 || previous === null;
     });
   };
   const stop = () => { clearInterval(timer); timer = null; play.textContent = "Play"; };

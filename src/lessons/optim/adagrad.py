@@ -7,6 +7,7 @@ from lessons.optim.base import (
     add,
     add_quotient_,
     add_square_,
+    check_flag,
     check_number,
     is_zero,
     new_step,
@@ -50,7 +51,7 @@ class Adagrad(Optimizer):
 
     Raises:
         ValueError: a number is negative, infinite or NaN.
-        TypeError: a number is none.
+        TypeError: a number is none, or ``maximize`` no bool.
         RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` or ``l1`` is asked for, or it is
             complex too.
 
@@ -59,7 +60,10 @@ class Adagrad(Optimizer):
 
     rule = staticmethod(adagrad)
     no_sparse = None
-    not_in_torch = ("l1",)
+    kept = (
+        "initial_accumulator_value",
+        "l1",
+    )  # torch asks for the former at the start alone
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class Adagrad(Optimizer):
         check_number("initial_accumulator_value", group["initial_accumulator_value"])
         check_number("eps", group["eps"], label="epsilon value")
         check_number("l1", group["l1"])
+        check_flag("maximize", group["maximize"])
 
     @staticmethod
     def init_state(param, group):

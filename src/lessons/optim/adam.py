@@ -1,5 +1,7 @@
 """Adam and AdamW: one rule, in which the weight decay stands in one of two places."""
 
+from typing import ClassVar
+
 import torch
 
 from lessons.optim.base import (
@@ -7,6 +9,7 @@ from lessons.optim.base import (
     add,
     add_quotient_,
     add_square_,
+    check_flag,
     check_number,
     is_zero,
     new_step,
@@ -63,15 +66,17 @@ class Adam(Optimizer):
             0 at once. Where the start of such weights matters, train some steps with ``l1`` 0 first.
 
     Raises:
-        ValueError: a number is negative, infinite or NaN, or a beta is not below 1.
-        TypeError: a number is none.
+        ValueError: a number is negative, infinite or NaN, a beta is not below 1, or one of the betas is a
+            number and the other a tensor.
+        TypeError: a number is none, or a flag no bool.
 
     Sources: Kingma and Ba (2015), arXiv 1412.6980; for l1 Duchi, Hazan and Singer (2011), JMLR 12.
     """
 
     rule = staticmethod(adam)
     no_sparse = "Adam does not support sparse gradients, please consider SparseAdam instead"
-    not_in_torch = ("decoupled_weight_decay", "l1")  # older ones lack the former
+    kept = ("decoupled_weight_decay", "l1")  # before 2.7, torch lacked the former
+    wanted: ClassVar = {"amsgrad": "max_exp_avg_sq"}
 
     def __init__(
         self,
@@ -111,8 +116,12 @@ class Adam(Optimizer):
                 below=1,
                 label=f"beta parameter at index {index}",
             )
+        if len({isinstance(beta, torch.Tensor) for beta in group["betas"]}) > 1:
+            raise ValueError("betas must be either both floats or both Tensors")
         check_number("weight_decay", group["weight_decay"])
         check_number("l1", group["l1"])
+        for flag in ("amsgrad", "maximize", "decoupled_weight_decay"):
+            check_flag(flag, group[flag])
 
     @staticmethod
     def init_state(param, group):

@@ -7,8 +7,10 @@ so parameter groups, schedulers, hooks and checkpoints work as they do for any o
 
 import inspect
 import math
-from numbers import Real
+from operator import is_
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,13 +24,13 @@ from torch import Tensor
 
 def varies(factor) -> bool:
     """True if ``factor`` holds one value for each model of a stack rather than a single number."""
-    # Asked several times for every parameter; isinstance takes twice as long.
-    return type(factor) is Tensor and factor.dim() > 0
+    # Asked several times for every parameter; isinstance takes twice as long; type(…) is Tensor misses fakes.
+    return getattr(factor, "ndim", 0) > 0
 
 
 def is_zero(factor) -> bool:
     """True if ``factor`` is the number 0, so that the term which it scales can be left out."""
-    return (type(factor) is not Tensor or factor.dim() == 0) and factor == 0
+    return not getattr(factor, "ndim", 0) and factor == 0
 
 
 def add(x: Tensor, y: Tensor, factor) -> Tensor:
@@ -72,10 +74,16 @@ def with_values(sparse: Tensor, values: Tensor) -> Tensor:
 
 
 def number_of(value):
-    """Return a tensor of one element as 0-d, so that it counts as a number; anything else as it is."""
+    """Return a setting as the rules take it.
+
+    A tensor of one element becomes 0-d, so that it counts as a number. An integer of NumPy becomes Python's: an
+    unsigned one has no negative.
+    """
     if isinstance(value, tuple | list):
         return tuple(map(number_of, value))
-    return value.squeeze() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.squeeze()
+    return int(value) if isinstance(value, np.integer) else value
 
 
 # --- state --------------------------------------------------------------------------------------
@@ -84,6 +92,11 @@ def number_of(value):
 def new_step() -> Tensor:
     """Return a step counter at 0. It lives on the CPU, where reading it never waits for a GPU."""
     return torch.zeros((), dtype=torch.float32, device="cpu")
+
+
+def as_step(count) -> Tensor:
+    """Return a step counter that stands at ``count``: a number, as torch kept it before 1.12, or a tensor."""
+    return count.cpu() if isinstance(count, Tensor) else new_step() + float(count)
 
 
 def next_step(state: dict) -> float:
@@ -116,12 +129,37 @@ def check_number(
         number = value.item()
     else:
         number = value
-    if isinstance(number, bool) or not isinstance(number, Real):
+    kinds = int, float, np.integer, np.floating
+    if isinstance(number, bool) or not isinstance(number, kinds):
         raise TypeError(
             f"{name} must be a number, but got {type(value).__name__}: {value!r}"
         )
     if not 0 <= number < below:  # NaN fails every comparison
         raise ValueError(f"Invalid {label or f'{name} value'}: {value}")
+
+
+def check_flag(name: str, value) -> None:
+    """Raise ``TypeError`` unless ``value`` is True or False, of Python or NumPy.
+
+    The words "True" and "False" are none: as text, both count as true.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a bool, but got {value!r}")
+
+
+def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
+    """Raise ``TypeError`` unless ``value`` is text, and ``ValueError`` unless it is one of ``choices``."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, but got {type(value).__name__}: {value!r}")
+    if value not in choices:
+        raise ValueError(f"Invalid {name}: {value!r}, not one of {', '.join(choices)}")
+
+
+def may_change(value) -> bool:
+    """True if a setting can become another one in place: a tensor, a list, or a tuple that holds one."""
+    if isinstance(value, tuple):
+        return any(map(may_change, value))
+    return isinstance(value, Tensor | list)
 
 
 # --- the loop around a rule ---------------------------------------------------------------------
@@ -142,7 +180,15 @@ class Optimizer(torch.optim.Optimizer):
     linear = False  # True: complex numbers, and a sparse gradient's repeated entries, need no care
     # The error for a sparse gradient; None: the rule takes it.
     no_sparse = "the rule does not support sparse gradients"
-    not_in_torch = ()  # settings that a checkpoint of torch's class of the same name may lack
+    # What a checkpoint may lack: settings that came late to torch, with the value that it takes then; and those
+    # that torch does not have or does not ask for, which stay as they are.
+    older: ClassVar = {"maximize": False}
+    kept = ()
+    # The state: what is one number; what starts later than the rest, and together; what a setting wants.
+    numbers = ("step",)
+    later = ()
+    wanted: ClassVar = {}
+    _checked = ()  # the settings of all groups that the last step found valid
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -186,31 +232,101 @@ class Optimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a checkpoint of this class, or of torch's class of the same name.
+        """Load a checkpoint of this class, or of torch's class of the same name, and of any version.
 
-        A setting that torch does not have, such as ``l1``, stays as it is when the checkpoint lacks it.
+        A setting that torch does not have, such as ``l1``, stays as it is when the checkpoint lacks it. What
+        the state keeps as one number keeps its own precision; all else gets the parameter's, as in torch.
 
         Raises:
-            ValueError: the checkpoint is another optimizer's: a group lacks one of this one's settings, or its
-                weight decay stands in the other place (Adam and AdamW). Nothing was changed then.
+            ValueError: the checkpoint is another optimizer's, or damaged: it lacks a setting or a part of the
+                state, one of them is invalid or has another shape than the parameter, or its weight decay
+                stands in the other place (Adam and AdamW). Nothing was changed then.
         """
-        groups = state_dict["param_groups"]
-        if len(groups) == len(self.param_groups):  # if not, torch says so
-            own = [
-                {name: group[name] for name in self.not_in_torch}
-                for group in self.param_groups
-            ]
-            groups = [{**kept, **saved} for kept, saved in zip(own, groups, strict=True)]
-            for group, saved in zip(self.param_groups, groups, strict=True):
-                missing = [name for name in self.hyperparameters if name not in saved]
-                if missing:
-                    self._refuse(f"it has no {', '.join(missing)}")
-                place = "decoupled_weight_decay"
-                if group.get(place) != saved.get(place):
-                    self._refuse(f"its {place} is {saved[place]}")
-        super().load_state_dict({**state_dict, "param_groups": groups})
+        read = {}
 
-    def _refuse(self, reason: str):
+        def check(_, state_dict):
+            read.update(self._read(state_dict))
+            return read
+
+        if not isinstance(state_dict, dict):
+            self._refuse(f"it is {type(state_dict).__name__}, not a dict")
+        # The last hook of all sees what torch is going to read.
+        last = self.register_load_state_dict_pre_hook(check)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            last.remove()
+        for group, saved in zip(self.param_groups, read["param_groups"], strict=True):
+            for param, key in zip(group["params"], saved["params"], strict=True):
+                entry = read["state"].get(key, {})
+                for name in set(self.numbers) & entry.keys() - {"step"}:
+                    if isinstance(entry[name], Tensor):  # torch has cast it
+                        self.state[param][name] = entry[name].clone()
+
+    def _read(self, state_dict: dict) -> dict:
+        """Return a checkpoint whose groups are complete, or raise ``ValueError``."""
+        for name, kind in (("param_groups", list), ("state", dict)):
+            if not isinstance(state_dict.get(name), kind):
+                self._refuse(f"it has no {name}")
+        groups = []
+        if len(state_dict["param_groups"]) != len(self.param_groups):
+            return state_dict  # torch says so
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            kept = {name: group[name] for name in self.kept}
+            groups.append(saved := {**self.older, **kept, **saved})
+            missing = [
+                name for name in ("params", *self.hyperparameters) if name not in saved
+            ]
+            if missing:
+                self._refuse(f"it has no {', '.join(missing)}")
+            place = "decoupled_weight_decay"
+            if group.get(place) != saved.get(place):
+                self._refuse(f"its {place} is {saved[place]}")
+            try:
+                self.check(saved)
+                for param, key in zip(group["params"], saved["params"], strict=False):
+                    self.check_state(param, saved, state_dict["state"].get(key, {}))
+            except (TypeError, ValueError) as error:
+                self._refuse(error)
+        return {**state_dict, "param_groups": groups}
+
+    def check_state(self, param: Tensor, group: dict, state: dict) -> None:
+        """Raise unless a parameter's saved state is like what ``init_state`` returns for it."""
+        if not isinstance(state, dict):
+            raise TypeError(f"a parameter's state is {type(state).__name__}, not a dict")
+        if not state:
+            return  # it starts with the next step
+        needed = list(self._start(torch.empty_like(param, device="meta"), group))
+        for names in self.later:
+            if any(state.get(name) is not None for name in names):
+                needed += names
+        for name in needed:
+            value = state.get(name)
+            if value is None:
+                raise ValueError(f"a parameter's state has no {name}")
+            if name in self.numbers:
+                check_number(name, value)
+            elif not isinstance(value, Tensor):
+                raise TypeError(f"{name} is {type(value).__name__}, not a tensor")
+            elif value.shape != param.shape or value.is_complex() != param.is_complex():
+                raise ValueError(
+                    f"{name} is {value.dtype} of shape {tuple(value.shape)}, but its parameter is "
+                    f"{param.dtype} of shape {tuple(param.shape)}"
+                )
+
+    def __setstate__(self, state: dict) -> None:
+        """Take over what was loaded or unpickled; older forms of it are read as torch does."""
+        super().__setstate__(state)
+        self._checked = ()
+        for group in self.param_groups:
+            for name, value in self.older.items():
+                group.setdefault(name, value)
+            for param in group["params"]:
+                own = self.state.get(param, {})
+                if "step" in self.numbers and "step" in own:
+                    own["step"] = as_step(own["step"])
+
+    def _refuse(self, reason):
         raise ValueError(
             f"{type(self).__name__} cannot load another optimizer's state: {reason}"
         )
@@ -227,13 +343,15 @@ class Optimizer(torch.optim.Optimizer):
             What the closure returned, else None.
 
         Raises:
-            RuntimeError: a gradient is sparse, or a parameter complex, where the settings forbid it. No
-                parameter and no state was changed then.
+            ValueError, TypeError: a group's settings have become invalid.
+            RuntimeError: a gradient is sparse, or a parameter complex, where the settings forbid it.
+                After any of these no parameter and no state was changed.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._check_settings()
         self._check_gradients()
         for group in self.param_groups:
             settings = {name: number_of(group[name]) for name in self.hyperparameters}
@@ -244,8 +362,28 @@ class Optimizer(torch.optim.Optimizer):
                 if not state:
                     state.update(self._start(param, group))
                 grad = -param.grad if group["maximize"] else param.grad
-                self.rule(*self._for_rule(param, grad, state), **settings)
+                *seen, pairs = self._for_rule(param, grad, state)
+                self.rule(*seen, pairs, **settings)
+                if pairs is not state:  # tensors are views of it; numbers are not
+                    state.update((name, pairs[name]) for name in self.numbers)
         return loss
+
+    def _check_settings(self) -> None:
+        """Raise for invalid settings. The very objects that the last step found valid are not read again."""
+        now = [value for group in self.param_groups for value in group.values()]
+        if len(now) == len(self._checked) and all(map(is_, now, self._checked)):
+            return
+        changes = False
+        for group in self.param_groups:
+            self.check(group)
+            changes |= any(may_change(group.get(name)) for name in self.defaults)
+            for setting, name in self.wanted.items():
+                states = map(self.state.get, group["params"])
+                if not is_zero(group[setting]) and any(s and name not in s for s in states):
+                    raise ValueError(
+                        f"{setting} became {group[setting]} in mid-training, but the state has no {name}"
+                    )
+        self._checked = () if changes else now
 
     # Complex numbers and sparse gradients, of which the rules know nothing.
 
@@ -257,13 +395,16 @@ class Optimizer(torch.optim.Optimizer):
                     self.check_gradient(param, group)
 
     def _start(self, param: Tensor, group: dict) -> dict:
-        if self.linear or not param.is_complex():
+        if self.linear:
+            return self.init_state(param, group)
+        group = {name: number_of(group[name]) for name in self.defaults if name in group}
+        if not param.is_complex():
             return self.init_state(param, group)
         pairs = torch.view_as_real(param)
-        return {
-            name: torch.view_as_complex(value) if value.shape == pairs.shape else value
-            for name, value in self.init_state(pairs, group).items()
-        }
+        state = self.init_state(pairs, group)
+        for name in state.keys() - set(self.numbers):
+            state[name] = torch.view_as_complex(state[name])
+        return state
 
     def _for_rule(self, param: Tensor, grad: Tensor, state: dict) -> tuple:
         if not self.linear:
@@ -273,7 +414,7 @@ class Optimizer(torch.optim.Optimizer):
                 grad = torch.view_as_real(grad.resolve_conj())
                 param = torch.view_as_real(param)
                 state = {
-                    name: torch.view_as_real(value) if value.is_complex() else value
+                    name: value if name in self.numbers else torch.view_as_real(value)
                     for name, value in state.items()
                 }
         return param, grad, state

@@ -1,5 +1,7 @@
 """RMSprop: the gradient divided by the running root mean square of its past."""
 
+from typing import ClassVar
+
 import torch
 
 from lessons.optim.base import (
@@ -8,6 +10,7 @@ from lessons.optim.base import (
     add_,
     add_quotient_,
     add_square_,
+    check_flag,
     check_number,
     is_zero,
     new_step,
@@ -53,13 +56,15 @@ class RMSprop(Optimizer):
 
     Raises:
         ValueError: a number is negative, infinite or NaN, or ``alpha`` is not below 1.
-        TypeError: a number is none.
+        TypeError: a number is none, or a flag no bool.
 
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
 
     rule = staticmethod(rmsprop)
     no_sparse = "RMSprop does not support sparse gradients"
+    older: ClassVar = {"momentum": 0, "centered": False, "maximize": False}
+    wanted: ClassVar = {"momentum": "momentum_buffer", "centered": "grad_avg"}
 
     def __init__(
         self,
@@ -91,6 +96,8 @@ class RMSprop(Optimizer):
         check_number("momentum", group["momentum"])
         check_number("weight_decay", group["weight_decay"])
         check_number("alpha", group["alpha"], below=1)
+        check_flag("centered", group["centered"])
+        check_flag("maximize", group["maximize"])
 
     @staticmethod
     def init_state(param, group):

@@ -1,9 +1,19 @@
 """Stochastic gradient descent, with momentum, L2 and three ways to apply an L1 penalty."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from lessons.optim.base import Optimizer, add, add_, check_number, is_zero
+from lessons.optim.base import (
+    Optimizer,
+    add,
+    add_,
+    check_choice,
+    check_flag,
+    check_number,
+    is_zero,
+)
 from lessons.optim.prox import cumulative_penalty_, soft_threshold_
 
 L1_METHODS = ("subgradient", "prox", "cumulative")
@@ -71,7 +81,7 @@ class SGD(Optimizer):
 
     Raises:
         ValueError: a number is negative, infinite or NaN, or ``l1_method`` is unknown.
-        TypeError: a number is none.
+        TypeError: a number is none, a flag no bool, or ``l1_method`` no text.
         RuntimeError: in ``step``: a gradient is sparse and ``weight_decay`` or the subgradient of ``l1`` is
             asked for, or a parameter is complex and ``l1`` is.
 
@@ -81,7 +91,10 @@ class SGD(Optimizer):
     rule = staticmethod(sgd)
     linear = True
     no_sparse = None
-    not_in_torch = ("l1", "l1_method")
+    older: ClassVar = {"nesterov": False, "maximize": False}
+    kept = ("l1", "l1_method")
+    numbers = ("l1_due",)
+    later = (("momentum_buffer",), ("l1_due", "l1_received"))
 
     def __init__(
         self,
@@ -115,12 +128,11 @@ class SGD(Optimizer):
         check_number("dampening", group["dampening"])
         check_number("weight_decay", group["weight_decay"])
         check_number("l1", group["l1"])
+        check_flag("maximize", group["maximize"])
+        check_flag("nesterov", group["nesterov"])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        if group["l1_method"] not in L1_METHODS:
-            raise ValueError(
-                f"Invalid l1_method: {group['l1_method']!r}, not one of {', '.join(L1_METHODS)}"
-            )
+        check_choice("l1_method", group["l1_method"], L1_METHODS)
         if group["l1"] > 0 and (group["momentum"] >= 1 or group["dampening"] > 1):
             raise ValueError(
                 f"l1 wants momentum below 1 and dampening of at most 1, "
