@@ -1,7 +1,7 @@
 # Optimizers, Executed. 'make' alone lists the targets; each one sets up .venv first if that is needed.
 VENV := .venv
 BIN := $(VENV)/bin
-CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
+CHAPTERS := $(sort $(wildcard chapters/*.ipynb chapters/evidence/*.ipynb))
 
 .DEFAULT_GOAL := help
 .PHONY: help ready book test notebooks portable reading experiments bench mutants lab site-check linkcheck lock clean distclean

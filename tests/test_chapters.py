@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import nbformat
@@ -9,8 +10,10 @@ import pytest
 
 from lessons.claims import claims, deciding_cell
 
-FOLDER = Path(__file__).parents[1] / "chapters"
-CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+READING = runpy.run_path(str(ROOT / "tools" / "reading.py"))
+FOLDER = ROOT / "chapters"
+CHAPTERS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("evidence/*.ipynb")])
 COLLECTION = "12_myths_tested"  # it has no experiments of its own
 ARC = [
     "Short answer",
@@ -26,9 +29,21 @@ ARC = [
 ]
 
 
-@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+# Lessons of the short form, whose experiments stand on an evidence page.
+LESSONS = sorted(path for path in CHAPTERS if (FOLDER / "evidence" / path.name).exists())
+LESSONS = [path for path in LESSONS if path.parent == FOLDER]
+LESSON_ARC = ["In your own code", "Summary", "Exercises", "Where to go from here"]
+
+
+def name_of(path):
+    return path.relative_to(FOLDER).with_suffix("").as_posix()
+
+
+@pytest.fixture(params=CHAPTERS, ids=name_of)
 def chapter(request):
-    return nbformat.read(request.param, as_version=4)
+    chapter = nbformat.read(request.param, as_version=4)
+    chapter.path = request.param
+    return chapter
 
 
 def markdown(chapter):
@@ -46,10 +61,30 @@ def test_there_are_chapters():
 
 
 def test_the_arc_is_complete_and_in_order(chapter, request):
-    if COLLECTION in request.node.name:
-        pytest.skip("the collection of all claims")
+    if COLLECTION in request.node.name or is_evidence(chapter):
+        pytest.skip("has an order of its own")
     headings = re.findall(r"^## (.+)$", markdown(chapter), re.M)
-    assert [heading for heading in headings if heading in ARC] == ARC
+    arc = LESSON_ARC if chapter.path in LESSONS else ARC
+    assert [heading for heading in headings if heading in arc] == arc
+
+
+def is_evidence(chapter):
+    return chapter.path.parent.name == "evidence"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=name_of)
+def test_a_lesson_is_short(path):
+    """Words, visible code, tables, pictures, the first screen, long sentences: tools/reading.py has the limits."""
+    assert READING["read"](path).beyond() == []
+
+
+def test_an_evidence_page_belongs_to_a_lesson_and_leads_to_it(chapter):
+    if is_evidence(chapter):
+        lesson = nbformat.read(FOLDER / chapter.path.name, as_version=4)
+        label = re.match(r"\((ch-[\w-]+)\)=", lesson.cells[0].source)[1]
+        own = re.match(r"\((ch-[\w-]+)\)=", chapter.cells[0].source)[1]
+        assert f"<{label}>" in chapter.cells[0].source
+        assert f"<{own}>" in markdown(lesson)
 
 
 def test_all_cells_were_run_in_order(chapter):
@@ -118,9 +153,13 @@ def test_a_figures_cell_prints_nothing(chapter):
 def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
     text = markdown(chapter)
     exercises = re.findall(r"\{exercise\}.*?\n:label: (\S+)(.*?)```", text, re.S)
-    assert exercises or COLLECTION in request.node.name
+    assert exercises or COLLECTION in request.node.name or is_evidence(chapter)
     for label, body in exercises:
-        assert "*Hint" in body, label
+        if chapter.path in LESSONS:  # folded, below the exercise
+            hint = rf":label: {label}\n.*?```\n\n```\{{admonition\}} Hint\n:class: dropdown"
+            assert re.search(hint, text, re.S), label
+        else:
+            assert "*Hint" in body, label
         assert re.search(rf"\{{solution(-start)?\}} {label}\b", text), label
 
 

@@ -31,7 +31,7 @@ class Claim:
         verdict: a few words, such as ``"Half-true."``.
         reason: the rest of the paragraph, in Markdown.
         place: the label of the deciding cell.
-        chapter: the notebook's file name without its ending.
+        chapter: the notebook's path in the folder, without its ending.
     """
 
     id: str
@@ -43,13 +43,15 @@ class Claim:
 
 
 def claims(folder: str | Path) -> list[Claim]:
-    """Return the claims of all notebooks in ``folder``, A1 first.
+    """Return the claims of all notebooks in ``folder`` and below it, A1 first.
 
     Raises:
         ValueError: a claim has not the form above.
     """
     found = []
-    for path in sorted(Path(folder).glob("*.ipynb")):
+    for path in sorted(Path(folder).glob("**/[!.]*.ipynb")):
+        if ".ipynb_checkpoints" in path.parts:
+            continue
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type != "markdown":
                 continue
@@ -61,7 +63,8 @@ def claims(folder: str | Path) -> list[Claim]:
                     raise ValueError(f"{path.name}: claim {name} has the label {label!r}")
                 reference = REFERENCE.search(verdict + reason)
                 place = reference[2].strip() if reference else f"decides-{label}"
-                found.append(Claim(name, text, verdict, reason.strip(), place, path.stem))
+                chapter = path.relative_to(folder).with_suffix("").as_posix()
+                found.append(Claim(name, text, verdict, reason.strip(), place, chapter))
     return sorted(found, key=lambda claim: (claim.id[0], int(claim.id[1:])))
 
 
