@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks experiments bench mutants lab site-check lock clean
+.PHONY: help book test notebooks portable experiments bench mutants lab site-check lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -25,11 +25,15 @@ test: $(READY) ## Run the unit tests, then run every chapter and compare its out
 notebooks: $(READY) ## Run every chapter anew, in place; a failing chapter keeps its old file
 	@$(BIN)/python tools/run_notebooks.py $(CHAPTERS)
 
-experiments: $(READY) ## Run the long experiments anew; each writes a file in chapters/data
+# SETTINGS="ulp 1" runs one setting; 'tools/portable.py --list' names them.
+portable: $(READY) ## Run every chapter as other processors would; all outputs must stay (half an hour; SETTINGS="ulp 1": 3 minutes)
+	@$(BIN)/python tools/portable.py $(if $(SETTINGS),--only "$(SETTINGS)") $(CHAPTERS)
+
+experiments: $(READY) ## Run the long experiments anew; each writes a file in src/lessons/data
 	@for script in experiments/*.py; do echo "$$script" && $(BIN)/python "$$script" || exit 1; done
 
 bench: export OMP_NUM_THREADS ?= 1
-bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write chapters/data/costs.csv (4 minutes)
+bench: $(READY) ## Time the optimizers beside torch's, print the ratios, write src/lessons/data/costs.csv (4 minutes)
 	@mkdir -p .benchmarks
 	@$(BIN)/pytest -p no:xdist --benchmark-quiet --benchmark-disable-gc \
 		--benchmark-json=.benchmarks/costs.json benchmarks/bench_costs.py

@@ -1,9 +1,8 @@
-"""Turn pytest-benchmark's file into chapters/data/costs.csv, and compare the ratios with what is wanted.
+"""Turn pytest-benchmark's file into src/lessons/data/costs.csv, and compare the ratios with what is wanted.
 
 Usage: report.py RESULTS.json
 """
 
-import csv
 import json
 import os
 import platform
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "costs.csv"
+from lessons import stored
+
 NUMBERS = 10_000_000  # weights in "10M in 50", and the length of the arrays of "memory"
 # Bytes a weight that one step cannot do without, in float32: read the weight, the gradient and the state,
 # write the weight and the state. And what the plain passes over memory move.
@@ -27,13 +27,12 @@ LEAST_BYTES = {
 PASS_BYTES = {"copy": 8, "triad": 12, "triad in place": 12}
 NOISE = 1.05  # "no slower" up to what two equal contenders differ by
 
-HEADER = """\
+ABOUT = """\
 What a step costs, measured by 'make bench'. The shortest of all rounds of three turns, in milliseconds.
 ratio: to torch's default (a Python loop over the parameters; in a sweep a loop over the runs).
 share: the least number of bytes that the step has to move, over the time, as a part of the bandwidth that the
   fastest plain pass over memory reached ({bandwidth:.0f} GB/s).
-Machine: {processor}, {cpus} CPUs; {threads} OMP thread(s).
-Versions: Python {python}, torch {torch}."""
+Machine: {processor}, {cpus} CPUs; {threads} OMP thread(s)."""
 
 
 def read(path: str) -> dict[tuple, float]:
@@ -74,23 +73,14 @@ def rows_of(times: dict[tuple, float]) -> tuple[list[dict], float]:
     return rows, bandwidth
 
 
-def write(rows: list[dict], bandwidth: float) -> None:
-    header = HEADER.format(
+def write(rows: list[dict], bandwidth: float) -> Path:
+    about = ABOUT.format(
         bandwidth=bandwidth / 1e6,
         processor=processor(),
         cpus=os.cpu_count(),
         threads=torch.get_num_threads(),
-        python=platform.python_version(),
-        torch=torch.__version__.split("+")[0],
     )
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in header.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.4g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    return stored.write("costs", about, rows, digits=4, packages=("torch",))
 
 
 def targets(times: dict[tuple, float]):
@@ -119,7 +109,7 @@ def targets(times: dict[tuple, float]):
 def main(path: str) -> None:
     times = read(path)
     rows, bandwidth = rows_of(times)
-    write(rows, bandwidth)
+    path = write(rows, bandwidth)
     for row in rows:
         ratio = f"{row['ratio']:8.3f}" if row["ratio"] else " " * 8
         share = f"{row['share']:6.0%}" if row["share"] else ""
@@ -130,7 +120,7 @@ def main(path: str) -> None:
         met = ratio <= bound if below else ratio >= bound
         wanted = f"{'≤' if below else '≥'} {bound}"
         print(f"{'pass' if met else 'MISS'}  {name:60}{ratio:8.2f}  wanted {wanted}")
-    print(f"\n{torch.get_num_threads()} OMP thread(s); written: {OUTPUT.name}")
+    print(f"\n{torch.get_num_threads()} OMP thread(s); written: {path.name}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
 """Adagrad or Adam for networks, in short and in long training? Both tuned, with and without a schedule.
 
-Writes chapters/data/adagrad_or_adam.csv, in about eight minutes on one core.
+Writes src/lessons/data/adagrad_or_adam.csv, in about eight minutes on one core.
 
 If Adagrad runs dry on networks, it should fall behind Adam as the training gets longer. If it does so for its
 schedule alone, then not behind an Adam under 1/√t; and √t·cosine, which undoes the 1/√t, should bring it
 near Adam under cosine.
 """
 
-import csv
 import itertools
-import platform
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from lessons import Adagrad, Adam
+from lessons import Adagrad, Adam, stored
 from lessons.problems import mnist1d
 from lessons.sweep import cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "adagrad_or_adam.csv"
 WIDTHS = {  # a network's layers, with ReLU between them
     "one hidden layer": (40, 64, 10),
     "six hidden layers": (40, *[32] * 6, 10),
@@ -37,8 +33,7 @@ OPTIMIZERS = {  # (name, schedule): class, lr to try, the power of t that the sc
 }
 CRITERIA = ("valid_accuracy", "train_loss")  # what lr is tuned for
 TUNING_SEEDS, TEST_SEEDS = range(5), range(100, 110)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 Adagrad and Adam on MNIST-1D, networks with ReLU, trained for longer and longer; float32, batch 32.
 Tasks: one hidden layer: 40-64-10; six hidden layers: 40, six of 32, 10. 3000 training examples.
 Protocol: the lr with the best mean over seeds {TUNING_SEEDS}, for each length and schedule anew, once by
@@ -46,8 +41,7 @@ Protocol: the lr with the best mean over seeds {TUNING_SEEDS}, for each length a
   rows below give.
 Grid, 13 lr each: Adagrad logspace(-2.5, 0.5), under √t·cosine logspace(-4, -1); Adam logspace(-3.5, -0.5),
   under 1/√t logspace(-2.5, 0.5).
-edge: yes if the best lr is the first or the last of its grid. Losses in nats.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+edge: yes if the best lr is the first or the last of its grid. Losses in nats."""
 
 
 def network(widths: tuple[int, ...]) -> nn.Module:
@@ -88,10 +82,10 @@ def run(task: str, steps: int, rule: tuple[str, str]) -> list[dict]:
         print(task, steps, *rule, criterion, best, edge, found, flush=True)
         rows += [
             {"task": task, "steps": steps, "schedule": schedule, "optimizer": optimizer}
-            | {"tuned_for": criterion, "lr": f"{best['lr']:.6g}", "edge": edge}
+            | {"tuned_for": criterion, "lr": best["lr"], "edge": edge}
             | {"seed": seed}
             | {
-                metric: f"{final.metrics[metric][k]:.6g}"
+                metric: final.metrics[metric][k]
                 for metric in ("train_loss", "test_loss", "test_accuracy")
             }
             for k, seed in enumerate(final.seeds)
@@ -103,12 +97,7 @@ def main() -> None:
     runs = list(itertools.product(WIDTHS, STEPS, OPTIMIZERS))
     with ProcessPoolExecutor() as pool:
         rows = [row for found in pool.map(run, *zip(*runs, strict=True)) for row in found]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stored.write("adagrad_or_adam", ABOUT, rows)
 
 
 if __name__ == "__main__":

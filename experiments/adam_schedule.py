@@ -1,36 +1,28 @@
 """Does a schedule help Adam on held-out images? A constant lr against a cosine, each at its own best lr.
 
-Writes chapters/data/adam_schedule.csv, in about two minutes on one core.
+Writes src/lessons/data/adam_schedule.csv, in about two minutes on one core.
 """
 
-import csv
-import platform
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import nn
 
-from lessons import Adam
+from lessons import Adam, stored
 from lessons.problems import digits_task
 from lessons.sweep import cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "adam_schedule.csv"
 TASKS = {"right labels": 0.0, "wrong labels": 0.3}
 STEPS = [100, 300, 1000, 3000]
 SCHEDULES = {"constant": None, "cosine": cosine}
 LR = [2.0 ** (k / 2) for k in range(-30, -5)]
 TUNING_SEEDS, TEST_SEEDS = range(10), range(100, 130)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 Adam on digits with and without a schedule: MLP 64-32-10 (ReLU), 300 training images, 500 for validation, 997
   for the test, drawn anew each seed. Tasks: right labels, or 30 % of the training labels wrong.
 Training: batch 30, float32.
 lr: {len(LR)} values from {LR[0]:.2g} to {LR[-1]:.2g}, a factor of √2 apart; the best has the highest mean
   validation accuracy over the seeds {TUNING_SEEDS}, which is tuning_accuracy.
   edge: "lr" if it lies on the end of its grid.
-test_accuracy, train_loss: one number for each of the fresh seeds {TEST_SEEDS}, separated by spaces.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+test_accuracy, train_loss: one number for each of the fresh seeds {TEST_SEEDS}, separated by spaces."""
 
 
 def network() -> nn.Module:
@@ -50,7 +42,7 @@ def run(task: str, steps: int, schedule: str) -> dict:
         for metric in ("test_accuracy", "train_loss")
     }
     print(task, steps, schedule, best, f"{final.mean('test_accuracy'):.4f}", flush=True)
-    return dict(task=task, steps=steps, schedule=schedule, lr=f"{best['lr']:.6g}") | dict(
+    return dict(task=task, steps=steps, schedule=schedule, lr=best["lr"]) | dict(
         edge=" ".join(tuning.edges()),
         tuning_accuracy=f"{tuning.mean('valid_accuracy').max():.4f}",
         **numbers,
@@ -66,12 +58,7 @@ def main() -> None:
         for steps in STEPS
         for schedule in SCHEDULES
     ]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stored.write("adam_schedule", ABOUT, rows)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,15 @@
 """Which of Adam's settings matter? Each is varied over a wide range, with lr fixed and with lr tuned anew.
 
-Writes chapters/data/adam_settings.csv, in about two minutes on one core.
+Writes src/lessons/data/adam_settings.csv, in about two minutes on one core.
 """
 
-import csv
-import platform
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import nn
 
-from lessons import Adam
+from lessons import Adam, stored
 from lessons.problems import digits_task
 from lessons.sweep import cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "adam_settings.csv"
 TASKS = {"true labels": 0.0, "30 % wrong labels": 0.3}
 LR = [2.0**k for k in range(-13, 2)]
 SETTINGS = {  # name → the values to try; the rest stays at Adam's defaults
@@ -26,8 +20,7 @@ SETTINGS = {  # name → the values to try; the rest stays at Adam's defaults
 }
 TUNING_SEEDS, TEST_SEEDS = range(10), range(100, 130)
 TRAINING = dict(steps=300, batch_size=30, schedule=cosine)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 Adam on digits: MLP 64-32-10 (ReLU), 300 training images, 500 for validation, 997 for the test, drawn anew each
   seed. Tasks: true labels, or 30 % of the training labels wrong.
 Training: {TRAINING["steps"]} steps, batch {TRAINING["batch_size"]}, cosine schedule, float32.
@@ -37,8 +30,7 @@ One setting is varied, the others stay at Adam's defaults.
   lr: {len(LR)} values from {LR[0]:.2g} to {LR[-1]:g}, a factor of 2 apart.
 Best: highest mean validation accuracy over the seeds {TUNING_SEEDS}, which is tuning_accuracy.
   edge: "lr" if the best lr lies on the end of its grid.
-test_accuracy: one number for each of the fresh seeds {TEST_SEEDS}, separated by spaces.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+test_accuracy: one number for each of the fresh seeds {TEST_SEEDS}, separated by spaces."""
 
 
 def network() -> nn.Module:
@@ -68,7 +60,9 @@ def run(task: str) -> list[dict]:
             task, setting, value, mode, f"lr {lr:g}", f"{accuracy.mean():.3f}", flush=True
         )
         tuned = tuning.mean("valid_accuracy")[tuning.axes["lr"].index(lr)]
-        return dict(task=task, setting=setting, value=value, mode=mode, lr=lr) | dict(
+        return dict(
+            task=task, setting=setting, value=str(value), mode=mode, lr=str(lr)
+        ) | dict(
             edge="lr" if mode == "tuned" and tuning.edges() else "",
             tuning_accuracy=f"{tuned:.4f}",
             test_accuracy=" ".join(f"{a:.4f}" for a in accuracy),
@@ -92,12 +86,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     rows = [row for task in TASKS for row in run(task)]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stored.write("adam_settings", ABOUT, rows)
 
 
 if __name__ == "__main__":

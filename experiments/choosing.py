@@ -1,29 +1,25 @@
 """Which optimizer, with which settings? Six optimizers on eight tasks, each tuned on the same budget.
 
-Writes chapters/data/choosing.csv, in about a quarter of an hour of one core.
+Writes src/lessons/data/choosing.csv, in about a quarter of an hour of one core.
 
 Beside the table of results: how wide the range of good learning rates is, with a schedule and without; what a
 coarse grid of λ does to a comparison; and whether longer training wants a smaller λ.
 """
 
-import csv
 import itertools
-import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons import SGD, Adagrad, Adam, AdamW, RMSprop, problems
+from lessons import SGD, Adagrad, Adam, AdamW, RMSprop, problems, stored
 from lessons.sweep import SweepResult, cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "choosing.csv"
 OPTIMIZERS = {
     "SGD": (SGD, {}),
     "Momentum": (SGD, {"momentum": 0.9}),
@@ -42,8 +38,7 @@ LINE = 2.0 ** np.arange(-14, 8)  # learning rates without decay
 TEST_SEEDS = range(100, 140)
 
 
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = """\
 Six optimizers on eight tasks. Momentum is SGD with momentum 0.9; all else is at the defaults but for lr and λ.
 scores: one a seed; accuracy, or for diabetes 1 - mean squared error (about R2). The mean where there is one.
 Tasks: digits (1000 train), digits with 30 % wrong labels (300 train), mnist1d (1000 train): MLP, 32 hidden
@@ -64,8 +59,7 @@ more steps: test scores of Adam without decay (seeds 100 to 119), at torch's lr 
 race: three tasks without decay, lr tuned anew at 1, 3 and 10 times the steps: lr 2^(-14..7)
   on the tuning seeds, then 5 lr around the best, spaced by sqrt(2), on three times as many; test scores of
   seeds 100 to 139; edges: of the first lr.
-longer: mean validation score of AdamW over seeds 0 to 4, after so many steps.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+longer: mean validation score of AdamW over seeds 0 to 4, after so many steps."""
 
 
 def mlp(inputs: int, hidden: int) -> nn.Module:
@@ -147,10 +141,9 @@ def edges(task: Task, result: SweepResult) -> str:
 def row(part, task, optimizer, runs, **settings) -> dict:
     """Return one line of the file: settings, and a score a seed."""
     empty = dict.fromkeys(("schedule", "steps", "lr", "weight_decay", "edges"), "")
-    numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in settings.items()}
     return {
         **dict(part=part, task=task, optimizer=optimizer),
-        **(empty | numbers),
+        **(empty | settings),
         "scores": " ".join(f"{score:.5g}" for score in np.ravel(runs)),
     }
 
@@ -287,27 +280,26 @@ def run(part: Callable, task: str, optimizer: str) -> list[dict]:
     return rows
 
 
-def main() -> None:
-    jobs = [(tuned, task, optimizer) for task in TASKS for optimizer in OPTIMIZERS]
+JOBS = [
+    *((tuned, task, optimizer) for task in TASKS for optimizer in OPTIMIZERS),
     # Without decay AdamW is Adam.
-    jobs += [(line, task, name) for task in TASKS for name in OPTIMIZERS if name != "AdamW"]
-    jobs += [
-        (more_steps, task, "Adam") for task in ("digits", "mnist1d", "wine, raw units")
-    ]
-    jobs += [
+    *((line, task, name) for task in TASKS for name in OPTIMIZERS if name != "AdamW"),
+    *((more_steps, task, "Adam") for task in ("digits", "mnist1d", "wine, raw units")),
+    *(
         (race, task, optimizer)
         for task in ("mnist1d", "docstrings", "wine, raw units")
         for optimizer in ("SGD", "Momentum", "Adam")
-    ]
-    jobs += [(spacing, "", "Adam"), (spacing, "", "AdamW"), (longer, "", "AdamW")]
+    ),
+    (spacing, "", "Adam"),
+    (spacing, "", "AdamW"),
+    (longer, "", "AdamW"),
+]
+
+
+def main() -> None:
     with ProcessPoolExecutor() as pool:
-        rows = [row for found in pool.map(run, *zip(*jobs, strict=True)) for row in found]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        rows = [row for found in pool.map(run, *zip(*JOBS, strict=True)) for row in found]
+    stored.write("choosing", ABOUT, rows)
 
 
 if __name__ == "__main__":

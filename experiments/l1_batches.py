@@ -1,27 +1,21 @@
 """Which L1 method gives zeros under gradient noise? Breast cancer with 70 columns of noise, five batch sizes.
 
-Writes chapters/data/l1_batches.csv, in about four minutes on one core.
+Writes src/lessons/data/l1_batches.csv, in about four minutes on one core.
 
 The optimum is scikit-learn's. Every method gets the same budget for its learning rate: 16 settings for each
 batch size, of which the one with the least training objective counts.
 """
 
-import csv
-import platform
-from pathlib import Path
-
 import numpy as np
-import sklearn
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from lessons import SGD, FTRLProximal
+from lessons import SGD, FTRLProximal, stored
 from lessons.problems import breast_cancer
 from lessons.sweep import cosine
 from lessons.training import batches
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_batches.csv"
 SEEDS = range(10)
 TRAIN, NOISE_COLUMNS = 300, 70
 L1, STEPS = 0.02, 2000
@@ -37,7 +31,7 @@ METHODS = (
 MOMENTUM = 0.9
 RATES = 2.0 ** np.arange(-5, 3)  # SGD: each constant, and each along half a cosine
 FTRL_RATES = 2.0 ** (np.arange(-9, 7) / 2)
-HEADER = f"""\
+ABOUT = f"""\
 L1 on breast cancer: logistic regression, {NOISE_COLUMNS} columns of pure noise beside the 30 features.
 Minimised: mean cross-entropy of {TRAIN} training examples + {L1} · ‖w‖₁; the bias is free. Weights start at 0.
 Training: {STEPS} steps, float64; seeds {SEEDS}, each with its own split, noise and order.
@@ -47,9 +41,7 @@ Settings: SGD with lr 2^-5 … 4 by factors of 2 (with momentum, a tenth of that
   The rows give the setting with the least mean objective; edge: its lr is an end of the grid.
 nonzero: weights that are not exactly 0, of {30 + NOISE_COLUMNS}; noise_nonzero: of them, in front of noise.
 fewest: the same for that one of the 16 settings where its mean is lowest, whatever its objective.
-excess: objective minus that of the optimum, which scikit-learn's liblinear found.
-Versions: Python {platform.python_version()}, torch {torch.__version__.split("+")[0]}, numpy {np.__version__}, \
-scikit-learn {sklearn.__version__}."""
+excess: objective minus that of the optimum, which scikit-learn's liblinear found."""
 
 
 def stacked(split: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,15 +167,7 @@ def main() -> None:
                 batch_size, method, name, f"lr {rates[row]:.4g}", edge, summary, flush=True
             )
 
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    stored.write("l1_batches", ABOUT, rows, packages=("torch", "numpy", "scikit-learn"))
 
 
 if __name__ == "__main__":

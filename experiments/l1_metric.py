@@ -1,26 +1,21 @@
 """Which threshold after Adam's step? Scaled by the gradients or not: it depends on the features' units.
 
-Writes chapters/data/l1_metric.csv, in about two minutes on one core.
+Writes src/lessons/data/l1_metric.csv, in about two minutes on one core.
 
 In the metric, lr · l1 / (√v̂ + ε), the penalty is l1 · Σ|w|. The plain lr · l1 of a decoupled penalty amounts
 to l1 · Σσ|w|, with σ the rms gradient of a weight, which grows with the scale of its feature. The tasks differ
 in nothing but these scales.
 """
 
-import csv
-import platform
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from lessons import Adam
+from lessons import Adam, stored
 from lessons.optim.prox import soft_threshold_
 from lessons.problems import lasso
 from lessons.sweep import cosine
 from lessons.training import batches
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_metric.csv"
 TASKS = {  # the spread of all units, and the unit of the 50 useless features
     "standardised": (0.0, 1.0),
     "all in random units": (1.0, 1.0),
@@ -36,8 +31,7 @@ L1 = {  # name: the strengths to try, a factor of 2 apart
 }
 STEPS, BATCH_SIZE = 800, 10
 TUNING_SEEDS, TEST_SEEDS = range(10), range(100, 140)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 L1 and Adam on lasso: linear regression, 60 features, 10 useful ones, 100 examples, noise of size 1.
 Units: 'all in random units' multiplies each feature by its own 10^u, u uniform on ±1, and divides its weight by
   that; the last two multiply the 50 useless features by 0.1 or by 10. The targets are the same in all tasks.
@@ -48,8 +42,7 @@ Training: {STEPS} steps of {BATCH_SIZE}, cosine schedule, float64; weights start
 Grid: lr logspace(-3, 1, 9); l1 by factors of 2, from 2^-10 to 2^3, decoupled × lr from 2^-11 to 2^2.
 Protocol: lr and l1 with the least mean error on 100 other examples over seeds {TUNING_SEEDS}, then one run each
   on the fresh seeds {TEST_SEEDS}, which the rows give; edges: the axes on whose end the best setting lies.
-error: mean squared error on 1000 further examples, less the noise's; zeros: of the 50 useless weights.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+error: mean squared error on 1000 further examples, less the noise's; zeros: of the 50 useless weights."""
 
 
 def stacked(task: str, seeds) -> dict:
@@ -127,15 +120,7 @@ def main() -> None:
                 measured = dict(error=errors[k].item(), zeros=zeros[k].item())
                 rows.append(setting | measured)
 
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    stored.write("l1_metric", ABOUT, rows)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,18 @@
 """L1 and Adam in a small network: which form leaves exact zeros, and does it help against columns of noise?
 
-Writes chapters/data/l1_network.csv, in about six minutes on one core.
+Writes src/lessons/data/l1_network.csv, in about six minutes on one core.
 """
-
-import csv
-import platform
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons import AdamW
+from lessons import AdamW, stored
 from lessons.optim.prox import soft_threshold_
 from lessons.problems import digits_task
 from lessons.training import train
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_network.csv"
 LR = (0.003, 0.01, 0.03, 0.1, 0.3)
 L1 = {
     "no penalty": (0.0,),
@@ -28,8 +23,7 @@ L1 = {
 }
 STEPS, BATCH_SIZE, NOISE_COLUMNS = 200, 30, 128
 TUNING_SEEDS, TEST_SEEDS = range(5), range(100, 110)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 L1 and Adam on digits: MLP 192-32-10 (ReLU), 64 standardised pixels, {NOISE_COLUMNS} columns of noise of size 1.
 Training: 300 images with their true classes, {STEPS} steps of {BATCH_SIZE}, cosine schedule, float64.
 L1 on the two matrices, biases free. Forms: coupled has l1 · Σ|w| in the loss; in the metric soft-thresholds by
@@ -41,8 +35,7 @@ Protocol: lr and l1 with the best mean accuracy on 500 other images over seeds {
   "tuning" are the means of each setting over them. Then one run each on the fresh seeds {TEST_SEEDS}, stage
   "test"; edges: the axes on whose end the best setting lies.
 zeros_pixels, zeros_noise: the part of the first layer's weights that is exactly 0, at pixels and at noise;
-  dropped_noise: noise columns of which all 32 weights are 0.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+  dropped_noise: noise columns of which all 32 weights are 0."""
 
 
 def run(form: str, lr: float, l1: float, seed: int) -> dict:
@@ -118,15 +111,7 @@ def main() -> None:
         means = {k: np.mean([r[k] for r in last]) for k in last[0] if k not in setting}
         print(form, lr, l1, edges, *(f"{k} {v:.3f}" for k, v in means.items()), flush=True)
 
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    stored.write("l1_network", ABOUT, rows)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,19 @@
 """Which words are worth a weight? L1 against pruning, on docstrings of four packages as bags of words.
 
-Writes chapters/data/l1_words.csv, in about three minutes on one core.
+Writes src/lessons/data/l1_words.csv, in about three minutes on one core.
 
 Two ways to a model with few weights other than 0: FTRL-Proximal with L1, and dropping the smallest weights of
 a model that was trained without, by Adagrad or by SGD. Then each trains once more, without penalty, on the
 weights that it kept.
 """
 
-import csv
-import platform
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import nn
 
-from lessons import SGD, Adagrad, FTRLProximal
+from lessons import SGD, Adagrad, FTRLProximal, stored
 from lessons.problems import docstrings
 from lessons.training import train
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "l1_words.csv"
 SEEDS = range(10)
 L1 = (1e-4, 3e-4, 1e-3, 2e-3, 4e-3)
 TRAINING = dict(steps=500, batch_size=20)
@@ -29,8 +23,7 @@ RATES = {
     "FTRL-Proximal": (3.0, 10.0, 30.0, 100.0),
 }
 TUNING_SEEDS = range(100, 103)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 Docstrings of matplotlib, scikit-learn, sympy and torch: softmax regression on 2860 words, 4 · 2860 weights.
 Training: 1000 documents, {TRAINING["steps"]} steps of {TRAINING["batch_size"]}, float64; weights start at 0.
 Seeds {SEEDS}: the split and the order.
@@ -39,8 +32,7 @@ L1: FTRL-Proximal, penalty l1 · ‖W‖₁, biases free. pruned: Adagrad or SGD
 lr: of {RATES}, the one with the best mean accuracy on 1000 other documents,
   over seeds {TUNING_SEEDS}: for FTRL-Proximal each l1's own, for Adagrad and SGD that of all weights.
 weights, words: how many are not exactly 0, and how many words have such a weight.
-test_accuracy: on the 2000 documents left.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+test_accuracy: on the 2000 documents left."""
 
 
 def fit(optimizer, lr, x, y, *, seed, keep=None, **settings):
@@ -107,15 +99,7 @@ def main() -> None:
                 add(f"{name}, pruned + refit", l1, adagrad_lr, *refit(keep))
         print(seed, *(f"{r['test_accuracy']:.3f}" for r in rows[-32:]), flush=True)
 
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    stored.write("l1_words", ABOUT, rows)
 
 
 if __name__ == "__main__":

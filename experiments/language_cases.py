@@ -1,6 +1,7 @@
 """Who wins, Adam+L2 or AdamW, on words, on numbers as tokens, and with BatchNorm?
 
-Writes chapters/data/language_cases.csv with the protocol of natural_cases.py, in about ten minutes on one core.
+Writes src/lessons/data/language_cases.csv with the protocol of natural_cases.py, in about ten minutes on one
+core.
 
 What was written down before the runs:
 
@@ -18,7 +19,6 @@ from collections import Counter
 from functools import partial
 from pydoc_data.topics import topics
 
-import natural_cases
 import numpy as np
 import torch
 from natural_cases import Task, convolutions, main, powers
@@ -174,13 +174,12 @@ TASKS = {
         test_seeds=40,
     ),
 }
-HEADER = f"""\
+ABOUT = f"""\
 Adam, Adam+L2 and AdamW on words, on numbers as tokens, and with BatchNorm; experiments/language_cases.py
   holds every setting.
 Protocol and columns: those of natural_cases.csv, but in the addition the grids are a factor of √2 apart.
 Real words: pydoc_data.topics of this Python, {len(triples(200)):,} triples among its 200 most frequent words.
-BatchNorm: by the mean and deviation of the batch, and when it is measured, of 128 examples at a time.
-{natural_cases.HEADER.splitlines()[-1]}"""
+BatchNorm: by the mean and deviation of the batch, and when it is measured, of 128 examples at a time."""
 
 if __name__ == "__main__":
-    main(TASKS, HEADER, natural_cases.OUTPUT.with_name("language_cases.csv"))
+    main("language_cases", ABOUT, TASKS)

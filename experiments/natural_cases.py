@@ -1,6 +1,6 @@
 """Who wins, Adam+L2 or AdamW, beyond one data set in several units?
 
-Writes chapters/data/natural_cases.csv, in about nine minutes on one core.
+Writes src/lessons/data/natural_cases.csv, in about nine minutes on one core.
 
 Adam+L2 penalises Σw². AdamW penalises about Σσw², with σ the rms gradient of that weight, which grows with the
 size or frequency of its feature, and with the factor on the loss that it serves. What follows from this for a
@@ -8,26 +8,20 @@ task was written down before it ran. In front of a normalisation neither is a pe
 attention nothing was worked out.
 """
 
-import csv
 import itertools
-import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons import Adam, AdamW
+from lessons import Adam, AdamW, stored
 from lessons.problems import digits_task, mnist1d, two_heads, unequal_features, wine
 from lessons.sweep import cosine, sweep
-
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "natural_cases.csv"
-
 
 # --- models ---------------------------------------------------------------------------------------
 
@@ -211,16 +205,14 @@ TASKS = {
     ),
 }
 CLASSES = {"Adam": Adam, "Adam+L2": Adam, "AdamW": AdamW}
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = """\
 Adam, Adam+L2 and AdamW on tasks of several kinds; experiments/natural_cases.py holds every setting.
 Protocol: lr and weight_decay, each a factor of 2 apart, with the best mean on the validation split over a
   few seeds; then one run each on fresh seeds from 100 on, which the rows below give. Cosine schedule, float32,
   decay on all parameters.
 expected: who should win by the theory, written down before the run.
 edges: the axes on whose end the best cell lies (empty: it is interior). tuning: that cell's mean.
-train, valid, test: the metric of that run on the three splits, an accuracy, or a loss without any penalty.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+train, valid, test: the metric of that run on the three splits, an accuracy, or a loss without any penalty."""
 
 
 def run(name: str, task: Task, optimizer: str) -> list[dict]:
@@ -244,7 +236,7 @@ def run(name: str, task: Task, optimizer: str) -> list[dict]:
         "optimizer": optimizer,
         **best,
         "edges": " ".join(tuning.edges(metric)),
-        "tuning": float(tuning.mean(metric)[cell]),
+        "tuning": tuning.mean(metric)[cell],
     }
     print(chosen, f"test {final.mean(f'test_{task.metric}'):.4f}", flush=True)
     return [
@@ -257,21 +249,13 @@ def run(name: str, task: Task, optimizer: str) -> list[dict]:
     ]
 
 
-def main(tasks: dict[str, Task], header: str, output: Path) -> None:
+def main(name: str, about: str, tasks: dict[str, Task]) -> None:
     """Train every optimizer on every task, and write what came out."""
-    jobs = [(name, tasks[name], each) for name, each in itertools.product(tasks, CLASSES)]
+    jobs = [(task, tasks[task], each) for task, each in itertools.product(tasks, CLASSES)]
     with ProcessPoolExecutor() as pool:
         rows = [row for found in pool.map(run, *zip(*jobs, strict=True)) for row in found]
-    output.parent.mkdir(exist_ok=True)
-    with output.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in header.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {key: f"{v:.5g}" if isinstance(v, float) else v for key, v in row.items()}
-            )
+    stored.write(name, about, rows, digits=5)
 
 
 if __name__ == "__main__":
-    main(TASKS, HEADER, OUTPUT)
+    main("natural_cases", ABOUT, TASKS)

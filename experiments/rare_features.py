@@ -1,27 +1,23 @@
 """Rare features: SGD, Adagrad and Adam on sparse inputs, each at the learning rate that is best for it.
 
-Writes chapters/data/rare_features.csv, in about ten minutes on one core.
+Writes src/lessons/data/rare_features.csv, in about ten minutes on one core.
 
 The first six tasks are generated, and differ in how often the features occur. The others are a real corpus,
 docstrings: trained for longer and longer, with counts as inputs, or with rare words scaled up.
 """
 
-import csv
 import itertools
-import platform
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons import SGD, Adagrad, Adam
+from lessons import SGD, Adagrad, Adam, stored
 from lessons.problems import docstrings, zipf_features
 from lessons.sweep import cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "rare_features.csv"
 TASKS = {f"exponent {a}": {"exponent": a} for a in (0.0, 0.5, 1.0, 1.5)}
 TASKS |= {f"exponent {a}, 50 words": {"exponent": a, "words": 50} for a in (0.0, 1.0)}
 TASKS |= {
@@ -39,8 +35,7 @@ OPTIMIZERS = {  # (name, schedule): class, lr to try
     ("Adam", "cosine"): (Adam, np.logspace(-3.5, 0, 15)),
 }
 TUNING_SEEDS, TEST_SEEDS = range(5), range(100, 120)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 SGD, Adagrad and Adam on sparse inputs: linear models that start at zero weights.
 Tasks: exponent a: zipf_features, 1000 features whose frequencies go as j^-a, 4000 examples of 10 words (or 50),
   one pass in batches of 10.
@@ -51,8 +46,7 @@ Protocol: the lr with the least mean validation loss over seeds {TUNING_SEEDS}, 
   seeds {TEST_SEEDS}, which the rows below give. float32.
 Grid, 15 lr each: SGD logspace(-1.5, 2), under 1/√t logspace(-0.5, 3), Adagrad logspace(-2, 1.5), Adam
   logspace(-3.5, 0).
-edge: yes if the best lr is the first or the last of its grid. Losses in nats.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+edge: yes if the best lr is the first or the last of its grid. Losses in nats."""
 
 
 def documents(seed: int, inputs: str) -> dict:
@@ -109,9 +103,9 @@ def run(task: str, rule: tuple[str, str]) -> list[dict]:
     measured = ("train_loss", "test_loss", "test_accuracy")
     return [
         {"task": task, "optimizer": optimizer, "schedule": falls}
-        | {"lr": f"{best['lr']:.6g}", "edge": edge, "seed": seed}
+        | {"lr": best["lr"], "edge": edge, "seed": seed}
         | {
-            metric: f"{final.metrics[metric][k]:.6g}" if metric in final.metrics else ""
+            metric: final.metrics[metric][k] if metric in final.metrics else ""
             for metric in measured
         }
         for k, seed in enumerate(final.seeds)
@@ -122,12 +116,7 @@ def main() -> None:
     pairs = list(itertools.product(TASKS, OPTIMIZERS))
     with ProcessPoolExecutor() as pool:
         rows = [row for found in pool.map(run, *zip(*pairs, strict=True)) for row in found]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    stored.write("rare_features", ABOUT, rows)
 
 
 if __name__ == "__main__":

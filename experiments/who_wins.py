@@ -1,6 +1,6 @@
 """Who wins, Adam+L2 or AdamW? Five tasks on digits, each optimizer tuned over a full grid.
 
-Writes chapters/data/who_wins.csv, in about ten minutes on one core.
+Writes src/lessons/data/who_wins.csv, in about ten minutes on one core.
 
 Adam+L2 penalises Σw². AdamW penalises about Σσw², with σ the rms gradient of that weight, which grows with the
 scale of its feature. So the features' units decide who wins: the tasks differ in nothing else.
@@ -10,22 +10,18 @@ with lr of at most 0.032. (Where lr·λ is near 1, rounding decides what a singl
 other rows, and means that agree within the intervals.)
 """
 
-import csv
 import itertools
-import platform
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from lessons import Adam, AdamW
+from lessons import Adam, AdamW, stored
 from lessons.problems import digits_task
 from lessons.sweep import SweepResult, cosine, sweep
 
-OUTPUT = Path(__file__).parents[1] / "chapters" / "data" / "who_wins.csv"
 TASKS = {
     "random units": {"spread": 1.0},
     "standardised": {},
@@ -42,8 +38,7 @@ OPTIMIZERS = {  # name: class and the λ to try, a factor of 2 or less apart
 }
 TUNING_SEEDS, TEST_SEEDS = range(10), range(100, 180)
 TRAINING = dict(steps=600, batch_size=30, schedule=cosine)
-TORCH = torch.__version__.split("+")[0]
-HEADER = f"""\
+ABOUT = f"""\
 Adam, Adam+L2 and AdamW on digits: MLP 64-32-10 (ReLU), init U(±1/√fan_in), decay on all parameters.
 Task: 300 training images with 30 % wrong labels, 500 for validation, 997 for the test, drawn anew each seed.
   random units: each standardised pixel times its own 10^u, u uniform on ±1.
@@ -54,8 +49,7 @@ Protocol: lr and weight_decay with the best mean validation accuracy over seeds 
 Grid: lr logspace(-3.5, 0.5, 9); weight_decay 0 for Adam, logspace(-5, 0.5, 23) for Adam+L2 and
   logspace(-2, 1.67, 13) for AdamW.
 grid: "all", or "small lr", where the best cell is looked for among those with lr ≤ {SMALL_LR} alone.
-edges: the axes on whose end the best cell lies (empty: it is interior). tuning_accuracy: that cell's mean.
-Versions: Python {platform.python_version()}, torch {TORCH}, numpy {np.__version__}."""
+edges: the axes on whose end the best cell lies (empty: it is interior). tuning_accuracy: that cell's mean."""
 
 
 def with_small_lr(grid: SweepResult) -> SweepResult:
@@ -107,16 +101,7 @@ def main() -> None:
     pairs = list(itertools.product(TASKS, OPTIMIZERS))
     with ProcessPoolExecutor() as pool:
         rows = [row for found in pool.map(run, *zip(*pairs, strict=True)) for row in found]
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in HEADER.splitlines())
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            rounded = {
-                key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()
-            }
-            writer.writerow(rounded)
+    stored.write("who_wins", ABOUT, rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every chapter keeps to, whatever it says. That its outputs are true is nbval's part."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -57,6 +58,32 @@ def test_all_cells_were_run_in_order(chapter):
     )
 
 
+def test_the_first_cell_begins_the_chapter_before_anything_is_computed(chapter):
+    """``begin`` sets the number of threads: after imports alone."""
+    statements = ast.parse(code_cells(chapter)[0].source).body
+    own = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
+    assert ast.unparse(own[0]) == "begin()"
+    imported = [s for s in statements if ast.unparse(s).startswith("from lessons.display")]
+    assert "begin" in [alias.name for alias in imported[0].names]
+
+
+def test_solutions_are_closed_in_jupyterlab_as_on_the_page(chapter):
+    """Neither their code nor their outputs stand open under the exercise."""
+    inside, solutions = False, 0
+    for cell in chapter.cells:
+        if cell.cell_type == "markdown":
+            inside = "{solution-end}" not in cell.source and (
+                inside or "{solution-start}" in cell.source
+            )
+        elif inside or "hide-cell" in cell.metadata.get("tags", []):
+            solutions += 1
+            hidden = {"source_hidden": True, "outputs_hidden": True}
+            assert cell.metadata.get("jupyter") == hidden, cell.source
+        else:
+            assert "jupyter" not in cell.metadata, cell.source
+    assert bool(solutions) == ("{solution" in markdown(chapter))
+
+
 def test_no_output_is_an_error_a_warning_or_a_path(chapter):
     for cell in code_cells(chapter):
         for output in cell.outputs:
@@ -95,6 +122,60 @@ def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
     for label, body in exercises:
         assert "*Hint" in body, label
         assert re.search(rf"\{{solution(-start)?\}} {label}\b", text), label
+
+
+# --- what is compared ------------------------------------------------------------------------------
+
+TAGS = {"hide-input", "hide-cell", "bitwise", "nbval-ignore-output"}
+MEASURED = "# Measured now, on the machine that runs this cell: not compared by the tests."
+TIMES = {"11_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
+# What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
+ASSERTED = {
+    "04_adam": [
+        "abs(weight.item() - w) < 1e-15",
+        "not any((row['edge'] for row in long_runs))",
+        "abs(by_adam - step_by_formula(1e-06, 'outside, after')) < 1e-12",
+        "not any((row['edge'] for row in settings_runs))",
+        "0 < best.min() and best.max() < len(lrs) - 1",
+    ],
+    "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
+    "11_what_a_step_costs": ["difference < 1e-12"],
+}
+
+
+def test_all_outputs_are_compared_but_for_measured_times(chapter, request):
+    varying = 0
+    for cell in chapter.cells:
+        tags = set(cell.metadata.get("tags", []))
+        assert tags <= TAGS, cell.source
+        assert not re.search(r"#\s*(NBVAL|PYTEST_VALIDATE)_", cell.source), cell.source
+        if "nbval-ignore-output" in tags:
+            varying += 1
+            assert cell.source.startswith(MEASURED) and "fastest(" in cell.source
+    assert varying == TIMES.get(request.node.callspec.id, 0)
+
+
+def test_no_chapter_reads_a_file_beside_it(chapter):
+    """So it runs wherever the package is installed; what is stored, :mod:`lessons.stored` reads."""
+    for cell in code_cells(chapter):
+        assert not re.search(r"\b(open|Path|loadtxt|read_csv)\(", cell.source), cell.source
+
+
+def test_a_cell_that_make_portable_leaves_undisturbed_says_why(chapter):
+    for cell in code_cells(chapter):
+        if "bitwise" in cell.metadata.get("tags", []):
+            why = re.search(r"^ *# .*(to the last bit|rounding)", cell.source, re.M | re.I)
+            assert why, cell.source
+
+
+def test_no_assertion_is_lost(chapter, request):
+    found = [
+        ast.unparse(node.test)
+        for cell in code_cells(chapter)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Assert)
+    ]
+    assert found == ASSERTED.get(request.node.callspec.id, [])
 
 
 # --- claims -------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """The cheat sheet says what torch does and what was measured, and goes on saying it."""
 
-import csv
 import inspect
 from pathlib import Path
 
 import pytest
 import torch
+
+from lessons import stored
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {
@@ -85,11 +86,9 @@ UNDECAYED = [(name, "lr", "best of the line") for name in CLASSES if name != "Ad
 
 @pytest.mark.parametrize("name, column, part", TUNED + UNDECAYED)
 def test_the_ranges_to_try_hold_the_best_of_at_least_six_tasks_of_eight(name, column, part):
-    with (ROOT / "chapters" / "data" / "choosing.csv").open(encoding="utf-8") as file:
-        stored = list(csv.DictReader(line for line in file if not line.startswith("#")))
     best = [
         float(row[column])
-        for row in stored
+        for row in stored.read("choosing")
         if row["part"] == part
         and row["schedule"] == "cosine"
         and row["optimizer"] == name.replace("SGD + momentum", "Momentum")

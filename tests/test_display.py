@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
+import matplotlib
 import pytest
 
-from lessons.display import source, table
+from lessons.display import begin, source, table
 from lessons.optim.adam import adam
 
 
@@ -38,3 +43,30 @@ def test_columns_of_numbers_stand_to_the_right():
         ["a", "b", "c", "d"],
     )
     assert shown.splitlines()[1] == "|---:|---:|:---|---:|"
+
+
+THREADS = """
+import torch
+torch.set_num_threads(3)
+import lessons, lessons.display, lessons.sweep, lessons.training
+print(torch.get_num_threads())
+lessons.display.begin()
+print(torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize("variable, threads", [(None, "3 1"), ("2", "3 3")])
+def test_a_chapter_begins_with_one_thread_and_an_import_changes_none(variable, threads):
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if variable:
+        env["OMP_NUM_THREADS"] = variable
+    run = [sys.executable, "-c", THREADS]
+    found = subprocess.run(run, env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == threads.split()
+
+
+def test_a_chapter_begins_with_the_books_style():
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        begin()
+        assert matplotlib.rcParams["figure.dpi"] == 144

@@ -1,10 +1,27 @@
-"""What chapters show beside figures: the source of a rule, and tables. Both read well on any screen."""
+"""How a chapter begins, and what it shows beside figures: the source of a rule, and tables."""
 
 import ast
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from lessons import plots
+
+
+def begin() -> None:
+    """Begin a chapter: all figures in the book's style, and one thread. Every chapter calls this first.
+
+    The chapters' tensors are so small that threads wait for each other longer than they compute. The
+    environment variable ``OMP_NUM_THREADS`` overrides the choice, as in ``OMP_NUM_THREADS=4``. The mere
+    import of ``lessons`` changes no number of threads.
+    """
+    plots.use_style()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 class Markdown(str):

@@ -31,7 +31,7 @@ WIDTH = 6.4  # inches; at 360 pixels, a phone's width, the text is still read
 
 
 def use_style() -> None:
-    """Make all figures of this session look alike. Every chapter calls this first."""
+    """Make all figures of this session look alike."""
     plt.rcParams.update(
         {
             "figure.dpi": 144,

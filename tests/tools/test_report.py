@@ -1,11 +1,12 @@
 """The benchmarks' report: the shortest times, ratios to the right base, bounds in the right direction."""
 
-import csv
 import json
 import runpy
 from pathlib import Path
 
 import pytest
+
+from lessons import stored
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/report.py"
 LARGE, TINY, GRID = "10M in 50", "2,000 of 64", "MLP 64-32-10"
@@ -71,14 +72,12 @@ def test_targets_compare_in_the_right_direction(report):
 
 
 def test_the_table_is_written_with_the_machine_and_the_misses_are_printed(
-    report, tmp_path, capsys
+    report, tmp_path, capsys, monkeypatch
 ):
-    output = tmp_path / "costs.csv"
-    report["main"].__globals__["OUTPUT"] = output
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
     report["main"](str(results(tmp_path / "costs.json", TIMES)))
-    lines = output.read_text(encoding="utf-8").splitlines()
-    assert any(line.startswith("# Machine: ") for line in lines)
-    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    assert any(line.startswith("Machine: ") for line in stored.header("costs"))
+    rows = stored.read("costs")
     assert len(rows) == len(TIMES) and rows[4]["ratio"] == "1.5"
     printed = capsys.readouterr().out
     assert "MISS  SGD, 10M in 50: lessons / torch" in printed
