@@ -158,6 +158,8 @@ GRIDS = {
     "wine, in its own units": ((-10, 6), (-16, -6), (-9, 1), 4, 60),
     "generated words, vectors alike": ((-9, 5), (-12, -4), (-5, 3), 3, 40),
     "generated words, balanced": ((-9, 5), (-12, -4), (-5, 3), 3, 40),
+    "features of unequal scale, weights alike": ((-10, 6), (-2, 7), (-3, 6), 3, 60),
+    "features of unequal scale, balanced": ((-8, 10), (-2, 7), (-3, 6), 3, 60),
     "digits, attention over rows": ((-10, -1), (-12, -3), (-5, 4), 3, 24),
     "mnist1d, convolutions and LayerNorm": ((-10, -3), (-8, -2), (-1, 5), 2, 20),
 }
@@ -178,8 +180,8 @@ penalty: Σw², or Σσw², where σ = √v̂ + ε is the rms gradient of each w
 Tasks: the five of who_wins.csv, and others of natural_cases.csv and language_cases.csv. Cosine schedule,
   float32, decay on all parameters.
 Protocol: every form tries as many cells lr × weight_decay, with weight_decay 0 among them, over a few seeds
-  from 0 on. The {FINALISTS} best run over 12 seeds from {FINAL} on (wine: 48), which choose one by its mean on
-  the validation split. The rows below are fresh seeds from {FRESH} on.
+  from 0 on. The {FINALISTS} best run over 12 seeds from {FINAL} on (wine 48, convolutions 6), which choose one by
+  its mean on the validation split. The rows below are fresh seeds from {FRESH} on.
 Digits: lr logspace(-3.5, 1.5, 8); weight_decay 0 and 2^-9 … 2^0 for Σw², 0 and 2^-5 … 2^4 for Σσw².
 grid: "all"; "small lr", with the cells of lr ≤ {who_wins.SMALL_LR} alone; "other's cell", with the lr and
   weight_decay that were chosen from "all" for the same penalty in the other place.
