@@ -180,8 +180,8 @@ penalty: Σw², or Σσw², where σ = √v̂ + ε is the rms gradient of each w
 Tasks: the five of who_wins.csv, and others of natural_cases.csv and language_cases.csv. Cosine schedule,
   float32, decay on all parameters.
 Protocol: every form tries as many cells lr × weight_decay, with weight_decay 0 among them, over a few seeds
-  from 0 on. The {FINALISTS} best run over 12 seeds from {FINAL} on (wine 48, convolutions 6), which choose one by
-  its mean on the validation split. The rows below are fresh seeds from {FRESH} on.
+  from 0 on. The {FINALISTS} best run over 12 seeds from {FINAL} on (wine 48, convolutions 6), which choose one
+  by its mean on the validation split. The rows below are fresh seeds from {FRESH} on.
 Digits: lr logspace(-3.5, 1.5, 8); weight_decay 0 and 2^-9 … 2^0 for Σw², 0 and 2^-5 … 2^4 for Σσw².
 grid: "all"; "small lr", with the cells of lr ≤ {who_wins.SMALL_LR} alone; "other's cell", with the lr and
   weight_decay that were chosen from "all" for the same penalty in the other place.
