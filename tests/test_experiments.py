@@ -145,6 +145,16 @@ def cases(m):
     return dict(TASKS={name: small(m.TASKS[name]) for name in quick})
 
 
+def penalty_or_place(m):
+    def small(task):
+        decays = {name: values[:2] for name, values in task.weight_decay.items()}
+        return replace(task, lr=task.lr[:2], weight_decay=decays, test_seeds=2)
+
+    tasks = {name: small(m.TASKS[name]) for name in ("random units", [*m.TASKS][-1])}
+    kept = stored.FOLDER / "done"  # not in the folder of a run that was interrupted
+    return dict(TASKS=tasks, DIGITS=first(tasks), FINALISTS=2, DONE=kept)
+
+
 def rare_features(m):
     tasks = first(m.TASKS, "exponent 1.0", "docstrings, idf, passes 4")
     rules = {
@@ -171,6 +181,7 @@ TINY = dict(
     l1_words=l1_words,
     language_cases=cases,
     natural_cases=cases,
+    penalty_or_place=penalty_or_place,
     rare_features=rare_features,
     who_wins=who_wins,
 )
@@ -201,7 +212,7 @@ def test_a_tiny_run_writes_what_is_stored(name, script, monkeypatch, tmp_path):
     header, rows = stored_in_the_package(name, monkeypatch, tmp_path)
     module = script(name)
     assert about(module.ABOUT.splitlines()) == about(header)
-    if name == "language_cases":
+    if name in ("language_cases", "penalty_or_place"):
         script("natural_cases")
     for constant, value in TINY[name](module).items():
         assert hasattr(module, constant)
