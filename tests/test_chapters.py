@@ -74,7 +74,7 @@ def is_evidence(chapter):
 
 @pytest.mark.parametrize("path", LESSONS, ids=name_of)
 def test_a_lesson_is_short(path):
-    """Words, visible code, tables, pictures, the first screen, long sentences: tools/reading.py has the limits."""
+    """In words, visible code, tables, sentences; with pictures, one of them at once: see tools/reading.py."""
     assert READING["read"](path).beyond() == []
 
 

@@ -1,11 +1,15 @@
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
 
 import matplotlib
 import pytest
 
-from lessons.display import begin, source, table
+from lessons.display import begin, side_by_side, source, starting_values, table
 from lessons.optim.adam import adam
 
 
@@ -102,3 +106,51 @@ def test_a_chapter_begins_with_the_books_style():
         matplotlib.rcdefaults()
         begin()
         assert matplotlib.rcParams["figure.dpi"] == 144
+
+
+def test_rules_stand_side_by_side_with_what_differs_marked():
+    def one(w, g):
+        """Not shown."""
+        w = w - g  # here
+        return w < g
+
+    def two(w, g):
+        return w
+
+    shown = side_by_side({"One & only": one, "Two": two}, mark="# here")
+    assert shown._repr_html_() == shown
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", shown) == ["One &amp; only", "Two"]
+    assert re.findall(r"<mark>(.*?)</mark>", shown) == ["    w = w - g  # here"]
+    assert "Not shown" not in shown and "return w &lt; g" in shown
+    assert repr(shown).splitlines() == [
+        "One & only",
+        "def one(w, g):",
+        "    w = w - g  # here",
+        "    return w < g",
+        "Two",
+        "def two(w, g):",
+        "    return w",
+    ]
+
+
+def test_the_cheat_sheet_shows_the_starting_values():
+    """One source: its ranges are the measured ones, and its head names the customary ones."""
+    sheet = (Path(__file__).parents[1] / "cheat_sheet.md").read_text(encoding="utf-8")
+    values = tomllib.loads((files("lessons") / "data" / "starting_values.toml").read_text(encoding="utf-8"))
+    for name, settings in values.items():
+        lr, weight_decay = settings["measured"]["lr"], settings["measured"]["weight_decay"]
+        assert f"| {name} | {lr} | {weight_decay} |" in sheet
+    lr, weight_decay = values["AdamW"]["customary"].values()
+    assert f"lr {lr} and λ\n{weight_decay} is customary" in sheet
+
+
+def test_starting_values_of_some_optimizers_or_of_all():
+    assert starting_values("AdamW").splitlines()[2:] == [
+        "| `lr` | 0.001–0.1 | 0.0001–0.001 |",
+        "| `weight_decay` | 0.1–3 | 0.01–0.1 |",
+    ]
+    assert "customary" not in starting_values("SGD")
+    every = starting_values().splitlines()
+    assert len(every) == 2 + 12 and "| SGD: `lr` | 0.03–1.5 | – |" in every
+    with pytest.raises(ValueError, match="optimizers must be among SGD"):
+        starting_values("Lion")

@@ -101,42 +101,46 @@ def side_by_side(rules: dict[str, Callable], *, mark: str) -> "Html":
         rules: name → function.
         mark: a regular expression; lines in which it is found are marked.
     """
-    columns = []
+    figures = []
     for name, function in rules.items():
-        lines = _source(function).splitlines()
-        code = "\n".join(
-            f"<mark>{html.escape(line)}</mark>"
-            if re.search(mark, line)
-            else html.escape(line)
-            for line in lines
-        )
-        columns.append(
-            f"<figure><figcaption>{html.escape(name)}</figcaption><pre>{code}</pre></figure>"
-        )
-    return Html(f'<div class="side-by-side">{"".join(columns)}</div>')
+        lines = map(html.escape, _source(function).splitlines())
+        code = "\n".join(f"<mark>{x}</mark>" if re.search(mark, x) else x for x in lines)
+        caption = f"<figcaption>{html.escape(name)}</figcaption>"
+        figures.append(f'<figure style="margin: 0">{caption}<pre>{code}</pre></figure>')
+    style = "display: flex; flex-wrap: wrap; gap: 1em"
+    return Html(f'<div class="side-by-side" style="{style}">{"".join(figures)}</div>')
 
 
 def starting_values(*optimizers: str) -> Markdown:
-    """Return a table of where to start tuning, for some optimizers or for all.
+    """Return a table of where to start tuning.
+
+    Args:
+        optimizers: whose values, as in ``"AdamW"``; without names those of all.
+
+    Raises:
+        ValueError: no values are kept for a name.
 
     Source: data/starting_values.toml, which says where the numbers are from.
     """
     text = (files("lessons") / "data" / "starting_values.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)
+    for name in optimizers:
+        if name not in values:
+            raise ValueError(
+                f"optimizers must be among {', '.join(values)}, but got {name!r}"
+            )
+    chosen = {name: values[name] for name in optimizers or values}
     header = ["", "small model, hundreds of steps (measured)"]
-    chosen = [values[name] for name in optimizers or values]
-    customary = any("customary" in settings for settings in chosen)
-    if customary:
+    kinds = ["measured"]
+    if any("customary" in settings for settings in chosen.values()):
         header.append("large network, thousands of steps (customary)")
+        kinds.append("customary")
     rows = [
         [
-            f"{name}: {sign}" if len(chosen) > 1 else sign,
-            *(
-                settings.get(column, {}).get(key, "–")
-                for column in ("measured", "customary")[: 1 + customary]
-            ),
+            f"{name}: `{key}`" if len(chosen) > 1 else f"`{key}`",
+            *(settings.get(kind, {}).get(key, "–") for kind in kinds),
         ]
-        for name, settings in zip(optimizers or values, chosen, strict=True)
-        for key, sign in (("lr", "`lr`"), ("weight_decay", "`weight_decay`"))
+        for name, settings in chosen.items()
+        for key in ("lr", "weight_decay")
     ]
     return table(rows, header)
