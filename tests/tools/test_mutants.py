@@ -131,6 +131,12 @@ def test_what_no_test_notices_is_shown_as_a_diff_and_fails(project):
     assert code == 1
 
 
+def test_a_part_can_be_asked_for(project):
+    output, _ = run(project, "--every", "2", "src/lessons/tiny.py")
+    assert "all: 66.7% of 3 noticed; 1 survived" in output
+    assert "x < 0 → (x <= 0)" in output and "0 → 1" not in output
+
+
 def test_the_listed_are_left_out_with_their_reason(project):
     entry = '[["src/lessons/tiny.py"]]\nline = "if x < 0:"\nchange = "{}"\nreason = "{}"\n'
     first = entry.format("x < 0 → (x <= 0)", "-0 is 0")
