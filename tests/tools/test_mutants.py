@@ -39,6 +39,7 @@ def changes(source):
         ("x = True, 'a', -b", ["True → False", "'a' → 'aXX'", "-b → (b)"]),
         ("f(a, b, c=d)", [f"f(a, b, c=d) → {t}" for t in ("pass", "f(b, a, c=d)", "f(a, b)")]),
         ("x = a.clone()", ["a.clone() → a"]),
+        ("x = max(a, b)", []),
         ("x += a", ["x += a → pass"]),
         ("x[a] = b", ["x[a] = b → pass"]),
         ("def f():\n    return a", ["a → None"]),

@@ -105,6 +105,7 @@ def test_what_a_time_is_compared_with(report):
     # Only a step has a least number of bytes, and only a large one fills the memory's channels.
     assert found["step", TINY, "Adam", "torch"] == (5, 1, None)
     assert found["memory", "10M", "", "copy"] == (4, None, 20 / 30)
+    assert found["iteration", TINY, "Adam", "lessons"] == (2, 0.25, None)
     assert report["PASS_BYTES"] == {"copy": 8, "triad": 12, "triad in place": 12}
     # Momentum, Adagrad and RMSprop keep one state, Adam and AdamW two.
     states = dict(SGD=0, Momentum=1, Adagrad=1, RMSprop=1, Adam=2, AdamW=2)
@@ -154,5 +155,5 @@ def test_the_table_is_written_with_the_machine_and_the_misses_are_printed(
     assert ", ".join(rows[0]) == "what, shape, rule, contender, milliseconds, ratio, share"
     assert len(rows) == len(times)
     assert [*rows[4].values()] == ["step", LARGE, "SGD", "lessons", "6", "1.5", "0.5"]
-    assert [*rows[9].values()][4:] == ["0.05", "0.01", ""]
+    assert [*rows[5].values()][4:] == ["9", "2.25", "0.3333"]
     assert capsys.readouterr().out == PRINTED
