@@ -138,7 +138,7 @@ def changes(node):
             if not starred and not same and len(set(map(ast.unparse, args[:2]))) == 2:
                 yield node, other(args=[args[1], args[0], *args[2:]])
             for keyword in keywords:
-                if keyword.arg:
+                if keyword.arg and keyword.arg != "strict":
                     yield node, other(keywords=[k for k in keywords if k is not keyword])
             if isinstance(function, ast.Attribute) and not args and not keywords:
                 yield node, ast.unparse(function.value)
@@ -147,10 +147,13 @@ def changes(node):
 def walk(node, around=()):
     """Yield each node that is to be changed, with the statements around it, inmost first.
 
-    Left out are annotations, decorators, docstrings, the words of errors, what runs a script, and the inside
-    of f-strings, whose places Python 3.11 does not know.
+    Left out are annotations, decorators, docstrings, the words of errors, what runs a script, zip's
+    ``strict``, which guards what the code itself has made, and the inside of f-strings, whose places
+    Python 3.11 does not know.
     """
     if isinstance(node, ast.JoinedStr | ast.Import | ast.ImportFrom):
+        return
+    if isinstance(node, ast.keyword) and node.arg == "strict":
         return
     if isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ =="):
         return
