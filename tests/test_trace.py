@@ -170,8 +170,10 @@ def test_an_unknown_variable():
         KeyError, match=r"'max_exp_avg_sq' is not in every .*: before, after, grad"
     ):
         trace["max_exp_avg_sq"]
-    with pytest.raises(KeyError, match="nothing yet"):
+    with pytest.raises(KeyError, match=r"nothing yet\W$"):
         Trace(trace.optimizer)["exp_avg"]
+    with pytest.raises(KeyError, match=r"Got 1, not one of 0\W$"):
+        trace["exp_avg", 1]
 
 
 def test_an_unknown_optimizer():
@@ -405,7 +407,18 @@ def test_an_infinite_weight_does_not_spoil_terms_that_are_off(decay):
     with Trace(optimizer) as trace:
         steps(optimizer, torch.ones(2, 2))
     assert trace["update"].isfinite().all() and trace["grad"].isfinite().all()
-    assert adds_up(trace) and (decay or not trace["decay"].any())
+    assert adds_up(trace) and not trace["decay"][:, 0].any()
+    assert trace["decay"][:, 1].all() == bool(decay)
+
+
+def test_a_state_that_is_none_is_left_out():
+    w = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.9)
+    optimizer.state[w]["momentum_buffer"] = None  # as some checkpoints of torch have it
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.ones(2, 2))
+    assert adds_up(trace)
+    torch.testing.assert_close(trace["momentum_buffer"][:, 0], torch.tensor([1.0, 1.9]))
 
 
 @both

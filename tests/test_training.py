@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,17 +61,21 @@ def test_the_environment_overrides_the_choice(devices, monkeypatch):
         assert default_device() == torch.device(name)
 
 
+ABSENT = "is not on this machine, as far as torch can see"
+
+
 @pytest.mark.parametrize(
     ("name", "present", "dtype", "why"),
     [
         ("gpu!", (), torch.float32, "is no device that torch knows"),
         (" cpu", (), torch.float32, "is no device that torch knows"),
-        ("cuda", (), torch.float32, "is not on this machine"),
-        ("cuda:0", ("mps",), torch.float64, "is not on this machine"),
-        ("cuda:7", ("cuda",), torch.float32, "is not on this machine"),
-        ("mps", ("cuda",), torch.float32, "is not on this machine"),
+        ("cuda", (), torch.float32, ABSENT),
+        ("cuda:0", ("mps",), torch.float64, ABSENT),
+        ("cuda:1", ("cuda",), torch.float32, ABSENT),
+        ("mps", ("cuda",), torch.float32, ABSENT),
+        ("mps", (), torch.float64, ABSENT),
         ("mps", ("mps",), torch.float64, "has no float64"),
-        ("vulkan", (), torch.float32, "is not on this machine"),
+        ("vulkan", (), torch.float32, ABSENT),
         ("meta", (), torch.float32, "holds no numbers"),
     ],
 )
@@ -83,7 +88,7 @@ def test_a_device_that_cannot_be_used_is_refused_in_one_sentence(
     with pytest.raises(ValueError) as raised:
         default_device(dtype)
     message = str(raised.value)
-    assert message.startswith(f"LESSONS_DEVICE={name!r} {why}")
+    assert message.startswith(f"LESSONS_DEVICE={name!r} {why}: ")
     assert "'cpu'" in message and "\n" not in message and ". " not in message
 
 
@@ -117,9 +122,11 @@ def test_batches_are_shuffles_cut_into_whole_batches(size, steps, seed):
         assert torch.equal(epoch.flatten(), shuffle[: epoch.numel()])
 
 
-def test_another_seed_draws_other_batches():
+def test_another_seed_draws_other_batches_and_torchs_own_draws_stay():
+    before = torch.get_rng_state()
     drawn = [batches(50, 10, 20, seed).tolist() for seed in range(20)]
     assert all(one not in drawn[:i] for i, one in enumerate(drawn))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("value", [2.0, "2", None, True, [2], torch.tensor(2)], ids=repr)
@@ -257,7 +264,7 @@ def test_dropout_is_on_in_training_and_off_in_eval_mode():
         model = nn.Sequential(problem()[0], nn.Dropout(0.5)).train(training)
         return run(model)
 
-    assert torch.equal(losses(False), run()) and not torch.equal(losses(True), run())
+    assert torch.equal(losses(False), run(seed=0)) and not torch.equal(losses(True), run())
 
 
 def test_a_part_may_be_frozen():
@@ -277,6 +284,13 @@ def test_what_else_can_be_trained():
     run(lambda x: x @ weight, SGD([weight], lr=0.1))  # a function, and no module
     assert weight.abs().sum() > 0
     run(nn.LazyLinear(2))
+    before = weight.detach().clone()  # of the loss, and the model has none
+    run(
+        nn.Identity(),
+        SGD([weight], lr=0.1),
+        loss=lambda x, y: F.cross_entropy(x @ weight, y),
+    )
+    assert not torch.equal(weight, before)
 
 
 def test_a_list_of_schedulers_that_wrap_each_other_works():
@@ -288,6 +302,18 @@ def test_a_list_of_schedulers_that_wrap_each_other_works():
         lr_scheduler.ChainedScheduler(parts),
     ):
         run(model, optimizer, scheduler=scheduler)
+
+
+def test_a_scheduler_is_whatever_can_step_without_arguments():
+    class Own:
+        steps = 0
+
+        def step(self, *args, **options):
+            Own.steps += 1
+
+    run(scheduler=Own())
+    run(scheduler=SimpleNamespace(step=Own().step))
+    assert Own.steps == 6
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -318,7 +344,11 @@ CLASSES = problem()[2]
             ValueError,
             "loss does not depend on any parameter",
         ),
-        ({"after_step": 3}, TypeError, "after_step .* int: 3"),
+        (
+            {"after_step": 3},
+            TypeError,
+            "after_step .* the number of the update, but got int: 3",
+        ),
         (
             {"x": np.zeros((40, 3))},
             TypeError,
@@ -347,7 +377,11 @@ CLASSES = problem()[2]
         ),
         ({"y": CLASSES.int()}, ValueError, r"y is torch.int32, .* y.long\(\)"),
         ({"model": nn.Linear}, TypeError, r"model .* class Linear: call it first"),
-        ({"model": 3}, TypeError, "model .* int: 3"),
+        (
+            {"model": 3},
+            TypeError,
+            "^model must be a function of a batch of inputs, but got int: 3$",
+        ),
         ({"optimizer": SGD}, TypeError, "optimizer .* <class .*SGD"),
         ({"optimizer": "SGD"}, TypeError, "optimizer .* 'SGD'"),
         ({"optimizer": torch.optim.LBFGS}, TypeError, "optimizer"),
@@ -407,3 +441,7 @@ def test_a_scheduler_is_the_optimizers_and_steps_alone():
 def test_an_error_of_the_model_is_left_as_it_is():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run(x=torch.zeros(40, 5))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(x=torch.zeros(40, 5), y=torch.zeros(40, 2))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(lambda x: x @ torch.zeros(5, 2))

@@ -78,13 +78,11 @@ def test_cumulative_penalty_takes_a_due_for_each_model():
 
 
 @given(st.lists(numbers, min_size=1, max_size=10), st.floats(0, 10))
-def test_cumulative_penalty_never_crosses_zero(moves, rate):
-    param, received = (
-        torch.zeros(1, dtype=torch.float64),
-        torch.zeros(1, dtype=torch.float64),
-    )
+def test_cumulative_penalty_never_crosses_zero_and_is_the_same_on_both_sides(moves, rate):
+    param, received = torch.zeros(2, 2, dtype=torch.float64)
     for count, move in enumerate(moves, start=1):
-        before = param.add_(move).clone()
+        before = param.add_(torch.tensor([move, -move])).clone()
         cumulative_penalty_(param, received, count * rate)
-        assert before * param >= 0
-        assert received.abs() <= count * rate + before.abs()
+        assert (before * param >= 0).all()
+        assert (received.abs() <= count * rate + before.abs()).all()
+        assert param[0] == -param[1] and received[0] == -received[1]

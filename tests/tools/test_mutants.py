@@ -39,6 +39,8 @@ def changes(source):
         ("x = True, 'a', -b", ["True → False", "'a' → 'aXX'", "-b → (b)"]),
         ("f(a, b, c=d)", [f"f(a, b, c=d) → {t}" for t in ("pass", "f(b, a, c=d)", "f(a, b)")]),
         ("x = a.clone()", ["a.clone() → a"]),
+        ("x = max(a, b)", []),
+        ("x = zip(a, b, strict=True)", ["zip(a, b, strict=True) → zip(b, a, strict=True)"]),
         ("x += a", ["x += a → pass"]),
         ("x[a] = b", ["x[a] = b → pass"]),
         ("def f():\n    return a", ["a → None"]),
@@ -129,6 +131,12 @@ def test_what_no_test_notices_is_shown_as_a_diff_and_fails(project):
     assert "    -    if x < 0:\n    +    if (x <= 0):" in output
     assert "src/lessons/tiny.py:2: 0 → 1" in output
     assert code == 1
+
+
+def test_a_part_can_be_asked_for(project):
+    output, _ = run(project, "--every", "2", "src/lessons/tiny.py")
+    assert "all: 66.7% of 3 noticed; 1 survived" in output
+    assert "0 → 1" in output and "(x <= 0)" not in output
 
 
 def test_the_listed_are_left_out_with_their_reason(project):
