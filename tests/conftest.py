@@ -1,5 +1,11 @@
 """What the tests share: the devices and number types that every optimizer is tried on."""
 
+import os
+
+# The tests are spread over processes; threads within each would only fight for the cores. The variable is for
+# the processes that tests start: with two threads they would sum in another order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings
@@ -8,7 +14,6 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
-# The tests are spread over processes; threads within each would only fight for the cores.
 torch.set_num_threads(1)
 
 DEVICES = ["cpu"]

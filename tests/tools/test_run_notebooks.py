@@ -59,6 +59,8 @@ def test_outputs_are_stored_in_place_and_in_order(notebook):
 
 
 def test_files_are_utf_8_whatever_the_locale(notebook):
+    if not sys.prefix.isascii():
+        pytest.skip("with this locale, Python itself does not start in such a folder")
     path = notebook("'λ·w, √v, 课程'", name="课程")
     result = run(path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert result.returncode == 0, result.stderr
