@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from torch import Tensor
 
 from lessons.arguments import check_count, check_part
-from lessons.optim.base import check_number
+from lessons.optim.base import check_flag, check_number
 
 Splits = dict[str, tuple[Tensor, Tensor]]
 
@@ -43,8 +43,7 @@ def _two_parts(name: str, value) -> tuple[float, ...]:
 
 
 def _flag(name: str, value) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, but got {value!r}")
+    check_flag(name, value)
     return bool(value)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lessons.arguments import check_count
-from lessons.optim.base import Optimizer, check_number
+from lessons.optim.base import Optimizer, check_flag, check_number
 from lessons.results import SweepResult, check_path, paired_difference
 from lessons.stack import Recipe, Stack, build, check_model, stacks
 from lessons.training import check_device, check_function
@@ -253,8 +253,7 @@ def _check_surroundings(device, dtype, executor, resume, progress) -> None:
         check_path("resume", resume)
         if Path(resume).is_dir():
             raise ValueError(f"resume must be a file, but {resume} is a folder")
-    if not isinstance(progress, bool):
-        raise TypeError(f"progress must be True or False, but got {progress!r}")
+    check_flag("progress", progress)
 
 
 def _settings(optimizer, settings: dict, cells: list[dict], dtype: torch.dtype) -> dict:
