@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 READING = runpy.run_path(str(ROOT / "tools" / "reading.py"))
 FOLDER = ROOT / "chapters"
 CHAPTERS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("evidence/*.ipynb")])
-COLLECTION = "12_myths_tested"  # it has no experiments of its own
+COLLECTION = "13_myths_tested"  # it has no experiments of its own
 ARC = [
     "Short answer",
     "The picture",
@@ -167,7 +167,7 @@ def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
 
 TAGS = {"hide-input", "hide-cell", "bitwise", "nbval-ignore-output"}
 MEASURED = "# Measured now, on the machine that runs this cell: not compared by the tests."
-TIMES = {"11_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
+TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
 # What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
 ASSERTED = {
     "04_adam": [
@@ -178,7 +178,7 @@ ASSERTED = {
         "0 < best.min() and best.max() < len(lrs) - 1",
     ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
-    "11_what_a_step_costs": ["difference < 1e-12"],
+    "12_what_a_step_costs": ["difference < 1e-12"],
 }
 
 

@@ -83,7 +83,7 @@ def ranges(cell):
 
 
 def choosing():
-    """The rows of chapter 10's experiment under a cosine schedule."""
+    """The rows of chapter 11's experiment under a cosine schedule."""
     return [row for row in stored.read("choosing") if row["schedule"] == "cosine"]
 
 
