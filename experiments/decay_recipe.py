@@ -24,9 +24,10 @@ SEEDS = range(3)
 FILES = ("who_wins", "natural_cases", "language_cases")
 ABOUT = f"""\
 The tuned λ of Adam + L2 and of AdamW on the tasks of who_wins.csv (grid "all"), natural_cases.csv and
-  language_cases.csv; and σ = √v̂ of every weight, after a training with Adam + L2 at its tuned lr and λ, with the
-  schedule and the steps of those files, float32. median, rms: of all weights' σ, the mean over seeds {SEEDS}.
-gain: by how much the test error of Adam + L2 is lower than that of Adam without decay, in percent of the latter.
+  language_cases.csv; and σ = √v̂ of every weight, after a training with Adam + L2 at its tuned lr and λ, with
+  the schedule and the steps of those files, float32.
+median, rms: of all weights' σ, the mean over seeds {SEEDS}.
+gain: by how much the test error of Adam + L2 is below that of Adam without decay, in percent of the latter.
 named: whether a winner was named for the task beforehand, or "neither", or nothing ("open")."""
 
 

@@ -24,7 +24,8 @@ SEEDS = range(12)
 ABOUT = f"""\
 Adam + L2 and AdamW on digits: MLP 64-32-10 (ReLU), 300 training images with 30 % wrong labels, 500 for
   validation, drawn anew each seed. Batch 30, cosine schedule, float32, decay on all parameters.
-Grid: steps {STEPS}; lr {LR}; weight_decay a factor of √2 apart, 2^-8 … 2^-1 for Adam + L2, 2^-3 … 2^4 for AdamW.
+Grid: steps {STEPS}; lr {LR}; weight_decay a factor of √2 apart, 2^-8 … 2^-1 for Adam + L2,
+  2^-3 … 2^4 for AdamW.
 accuracy: on validation images, the mean over seeds {SEEDS}."""
 
 

@@ -178,7 +178,26 @@ ASSERTED = {
         "0 < best.min() and best.max() < len(lrs) - 1",
     ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
+    "07_adam_or_adamw": [
+        "(won['AdamW'] + won['Adam + L2'], named, won['neither']) == (12, 13, 1)",
+        "(sum(useless), len(useless)) == (5, 7)",
+    ],
+    "08_setting_weight_decay": [
+        "len(set(best_lambdas('AdamW', 600))) == 1",
+        "best_lambdas('AdamW', 80)[-1] >= 2 * best_lambdas('AdamW', 80)[0]",
+        "abs(mean) <= half",
+        "mean < -half",
+    ],
     "12_what_a_step_costs": ["difference < 1e-12"],
+    "evidence/08_setting_weight_decay": [
+        "len(set(long.values())) == 1",
+        "short[0.032] >= 3.9 * short[0.008]",
+        "cost(curves[name, 600], 0) < 0.1 < 2 < cost(curves[name, 600], 2)",
+        "sum(within['median']) >= 0.9 * len(within['median']) > sum(within['rms'])",
+        "abs(mean) < half",
+        "mean + half < 0",
+        "(moved == 0) == (product < 2 ** (-9))",
+    ],
 }
 
 
