@@ -12,6 +12,7 @@ from lessons.claims import claims, deciding_cell
 
 ROOT = Path(__file__).parents[1]
 READING = runpy.run_path(str(ROOT / "tools" / "reading.py"))
+TIES = runpy.run_path(str(ROOT / "tools" / "ties.py"))
 FOLDER = ROOT / "chapters"
 CHAPTERS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("evidence/*.ipynb")])
 COLLECTION = "13_myths_tested"  # it has no experiments of its own
@@ -261,70 +262,13 @@ def test_every_claim_has_a_verdict_and_a_cell_that_decides_it(claim):
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def numbers_of_cells(chapter):
-    """All numbers in code, and in what it printed."""
-    texts = []
-    for cell in code_cells(chapter):
-        texts.append(cell.source)
-        for output in cell.outputs:
-            data = output.get("data", {})
-            texts += [
-                output.get("text", ""),
-                data.get("text/plain", ""),
-                data.get("text/markdown", ""),
-            ]
-    pattern = r"\d+(?:_\d+)*(?:\.\d*)?(?:[eE][-+−]?\d+)?|\.\d+"
-    found = re.findall(pattern, "\n".join(texts))
-    return {float(text.replace("_", "").replace("−", "-")) for text in found}
-
-
-def prose(chapter):
-    """All text that readers see: without code, formulas, labels and addresses."""
-    texts = [markdown(chapter)]
-    for cell in code_cells(chapter):
-        rendering = cell.metadata.get("mystnb", {})
-        texts.append(rendering.get("figure", {}).get("caption", ""))
-        texts.append(rendering.get("image", {}).get("alt", ""))
-    pattern = (
-        r"```python.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|^\(\S*\)=|^:label:.*?$"
-        r"|https?://\S+|\*\*[ABC]\d+\.|^```\{.*?$"
-    )
-    return re.sub(pattern, " ", "\n\n".join(texts), flags=re.S | re.M)
-
-
-def equations(text):
-    """Sums in the prose: (left side in Python, what the text says it is)."""
-    number = r"\d+(?:\.\d+)?"
-    term = rf"[-−(]*{number}[)]*"
-    for left, right in re.findall(
-        rf"((?:{term}\s*[-−+·/]\s*)+{term})\s*=\s*([-−]?{number})", text
-    ):
-        if left.count("(") == left.count(")"):
-            python = left.replace("−", "-").replace("·", "*")
-            yield python, right.replace("−", "-")
-
-
-def decimals(text):
-    return len(text.partition(".")[2])
+def test_every_number_in_prose_is_tied_to_the_cell_that_has_it(chapter):
+    """So prose cannot drift from what the cells print: see tools/ties.py."""
+    assert TIES["loose"](chapter) == []
 
 
 def test_sums_in_prose_are_right(chapter):
-    for left, right in equations(prose(chapter)):
-        value = eval(left, {})  # digits and operators alone
-        assert round(value, decimals(right)) == float(right), f"{left} = {right}"
-
-
-def test_every_number_in_prose_is_an_input_or_an_output(chapter):
-    """So prose cannot drift from what the cells print. Small whole numbers and years are words."""
-    text, known = prose(chapter), numbers_of_cells(chapter)
-    for left, right in equations(text):
-        known |= {abs(float(n)) for n in [*re.findall(r"\d+(?:\.\d+)?", left), right]}
-    strange = []
-    for match in re.finditer(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?", text):
-        shown = match[0].replace(",", "")
-        value, places = float(shown), decimals(shown) if "e" not in shown else 12
-        if "." not in shown and (value <= 12 or 1900 <= value <= 2100):
-            continue
-        if not any(value in (round(n, places), round(100 * n, places)) for n in known):
-            strange.append(text[max(0, match.start() - 40) : match.end() + 20])
-    assert not strange, strange
+    for cell in chapter.cells:
+        for left, right in TIES["sums"](TIES["prose"](cell)):
+            places = len(right.partition(".")[2])
+            assert round(eval(left, {}), places) == float(right), f"{left} = {right}"
