@@ -2,10 +2,10 @@
 
 Usage: ties.py NOTEBOOK …  Prints each tie that it makes anew, to be read: is that cell's number what is meant?
 
-A tie is kept in the metadata of the cell whose prose it is, as "0.13 757e4989": the number as it is written, with
-a "%" if it is a percentage or counts points, and the id of the code cell that has it in its code or its output,
-rounded or not. In place of an id, "sum" is said of a sum that is written out, as in 0.1 · 0.5 = 0.05. Captions and
-alt texts are their own cell's prose. Whole numbers up to 12 and years are taken for words.
+A tie is kept in the metadata of the cell whose prose it is, as "0.13 757e4989": the number as it is written,
+with a "%" if it is a percentage or counts points, and the id of the code cell that has it in its code or its
+output, rounded or not. In place of an id, "sum" is said of a sum that is written out, as in 0.1 · 0.5 = 0.05.
+Captions and alt texts are their own cell's prose. Whole numbers up to 12 and years are taken for words.
 """
 
 import re
