@@ -259,6 +259,25 @@ def test_every_claim_has_a_verdict_and_a_cell_that_decides_it(claim):
     assert cell is not None and cell.outputs, claim.place
 
 
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_deciding_cell_asserts_the_verdict(claim):
+    """An assertion whose comment names the verdict, as in ``assert a < b  # B9: No``.
+
+    So a verdict that is turned round fails here, and one that no longer holds fails when the chapter runs.
+    """
+    chapter = nbformat.read(FOLDER / f"{claim.chapter}.ipynb", as_version=4)
+    source = deciding_cell(chapter, claim.place).source
+    lines = source.splitlines()
+    said = [
+        comment
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Assert)
+        for line in lines[node.lineno - 1 : node.end_lineno]
+        for comment in line.partition("  # ")[2].split("; ")
+    ]
+    assert f"{claim.id}: {claim.verdict.rstrip('.')}" in said
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 
