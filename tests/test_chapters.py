@@ -179,6 +179,22 @@ ASSERTED = {
     ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
     "12_what_a_step_costs": ["difference < 1e-12"],
+    "11_choosing": [
+        "lost > top - min(means.values())",
+        "chance[True][0] > 25 and chance[True][3] < 8 < chance[False][3]",
+        "gained > 3",
+        "kept[99] < 1.1 and kept[149] < 0.05 and (min(clipped) > 0.9) and (fresh[149] > 0.99)",
+    ],
+    "evidence/11_choosing": [
+        "more_than_a_point == {'cosine': 8, 'none': 6}",
+        "found.count(False) > found.count(True) == 1",
+        "min(inside.values()) >= 6",
+        "accuracy['Adam + L2', 0.1] < 0.5 < 0.8 < accuracy['AdamW', 0.1]",
+        "same[name, math.inf] == (name != 'Adam + L2')",
+        "not same[name, 4.0] and same[name, 0.1]",
+        "changes['Adagrad', False, True][1] > 50 * changes['Adagrad', False, False][1]",
+        "kept < fresh",
+    ],
 }
 
 
