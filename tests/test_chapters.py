@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -168,38 +169,9 @@ def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
 
 TAGS = {"hide-input", "hide-cell", "bitwise", "nbval-ignore-output"}
 MEASURED = "# Measured now, on the machine that runs this cell: not compared by the tests."
-TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
-# What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
-ASSERTED = {
-    "04_adam": [
-        "abs(weight.item() - w) < 1e-15",
-        "not any((row['edge'] for row in long_runs))",
-        "abs(by_adam - step_by_formula(1e-06, 'outside, after')) < 1e-12",
-        "not any((row['edge'] for row in settings_runs))",
-        "0 < best.min() and best.max() < len(lrs) - 1",
-    ],
-    "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
-    "07_adam_or_adamw": [
-        "(won['AdamW'] + won['Adam + L2'], named, won['neither']) == (12, 13, 1)",
-        "(sum(useless), len(useless)) == (5, 7)",
-    ],
-    "08_setting_weight_decay": [
-        "len(set(best_lambdas('AdamW', 600))) == 1",
-        "best_lambdas('AdamW', 80)[-1] >= 2 * best_lambdas('AdamW', 80)[0]",
-        "abs(mean) <= half",
-        "mean < -half",
-    ],
-    "12_what_a_step_costs": ["difference < 1e-12"],
-    "evidence/08_setting_weight_decay": [
-        "len(set(long.values())) == 1",
-        "short[0.032] >= 3.9 * short[0.008]",
-        "cost(curves[name, 600], 0) < 0.1 < 2 < cost(curves[name, 600], 2)",
-        "sum(within['median']) >= 0.9 * len(within['median']) > sum(within['rms'])",
-        "abs(mean) < half",
-        "mean + half < 0",
-        "(moved == 0) == (product < 2 ** (-9))",
-    ],
-}
+TIMES = {"evidence/12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
+# What pages assert, and do not print.
+ASSERTED = tomllib.loads((ROOT / "tests/assertions.toml").read_text(encoding="utf-8"))
 
 
 def test_all_outputs_are_compared_but_for_measured_times(chapter, request):
