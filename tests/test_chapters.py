@@ -170,6 +170,23 @@ MEASURED = "# Measured now, on the machine that runs this cell: not compared by 
 TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
 # What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
 ASSERTED = {
+    "09_l1_sgd": [
+        "torch.equal(proximal == 0, lassos == 0)",
+        "(proximal - lassos).abs().max() < 1e-09",
+        "(fits['L1 in the loss'] != 0).all()",
+        "prox[2] > 3 * calmer[2] and prox[-1] < 12",
+        "kept['cumulative'].max() < 20 > kept['FTRL-Proximal'].mean(1).max()",
+        "alive < 8 and right > 0.9",
+    ],
+    "evidence/09_l1_sgd": [
+        "(subgradient != 0).all()",
+        "torch.equal(prox == 0, optimum == 0)",
+        "len({report(w)[2] for w in (prox, subgradient, optimum)}) == 1",
+        "list(slopes.values()) == ['0', '0', '0', '0', 'nan', '-1']",
+        "not [name for name in arguments if re.search('l1|lasso|sparse', name)]",
+        "zeros == [0, 0]",
+        "[w == 0 for w in left] == [decay == 10.0] * 2",
+    ],
     "04_adam": [
         "abs(weight.item() - w) < 1e-15",
         "not any((row['edge'] for row in long_runs))",
