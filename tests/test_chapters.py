@@ -195,6 +195,23 @@ ASSERTED = {
         "0 < best.min() and best.max() < len(lrs) - 1",
     ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
+    "10_l1_adaptive": [
+        "zeros['L1 in the loss'] == 0 and min(zeros['own threshold'], zeros['plain threshold']) > 10",
+        "all(((places[form] - 0.7).abs().max() < 0.02 for form in ('L1 in the loss', 'own threshold')))",
+        "places['plain threshold'][0] > 0.8 and places['plain threshold'][-1] < 0.005",
+        "[torch.equal(w == 0, minimum == 0) for w in found.values()] == [False, True, False]",
+        "curves['SGD'][300] > 0.1 and curves['own threshold'][300] < 1e-06",
+        "[abs(m) <= h or np.sign(m) for m, h in gain.values()] == [True, 1, -1, 1]",
+        "(parts['noise'] == 0).double().mean() > 0.8 and right > 0.85 and (apart < 1e-06)",
+    ],
+    "evidence/10_l1_adaptive": [
+        "[winner(*pair) for pair in intervals.values()] == ['neither', 'decoupled × lr', 'in the metric', 'decoupled × lr']",
+        "np.abs(np.array(places['decoupled × lr']) - theory(SIGMAS)).max() < 0.06",
+        "max((abs(place - 0.7) for place in places[form])) < 0.02",
+        "same == (form == 'in the metric')",
+        "form != 'coupled' or (w != 0).all()",
+        "list(same.values()) == [[False, True], [False, True], [True, False]]",
+    ],
     "12_what_a_step_costs": ["difference < 1e-12"],
 }
 
