@@ -1,0 +1,29 @@
+// The choices of a guess become buttons. To choose opens what is so, and says what was chosen.
+for (const guess of document.querySelectorAll(".admonition.guess")) {
+  const outcome = guess.parentElement.querySelector(":scope > details.outcome");
+  const choices = [...guess.querySelectorAll("ol > li")];
+  const right = choices[Number(/answer-(\d)/.exec(guess.className)?.[1]) - 1];
+  if (!outcome || !right) continue;
+
+  const verdict = document.createElement("p");
+  verdict.setAttribute("role", "status"); // read out when it changes
+  guess.append(verdict);
+  const texts = new Map(choices.map((choice) => [choice, choice.textContent.trim()]));
+  for (const choice of choices) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.replaceChildren(...choice.childNodes);
+    button.addEventListener("click", () => {
+      for (const other of choices) other.classList.remove("chosen");
+      choice.classList.add("chosen");
+      guess.classList.add("answered");
+      right.classList.add("right");
+      verdict.textContent =
+        choice === right
+          ? `You chose “${texts.get(choice)}”. So it is.`
+          : `You chose “${texts.get(choice)}”. It is “${texts.get(right)}”.`;
+      outcome.open = true;
+    });
+    choice.append(button);
+  }
+}
