@@ -165,6 +165,28 @@ def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
         assert re.search(rf"\{{solution(-start)?\}} {label}\b", text), label
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=name_of)
+def test_a_guess_has_choices_and_what_is_so_is_folded_in_its_section(path):
+    """By tools/guesses.py on the page, by a collapsed heading in JupyterLab."""
+    lesson = nbformat.read(path, as_version=4)
+    sections = re.split(r"^## ", markdown(lesson), flags=re.M)
+    guesses = 0
+    for section in sections:
+        asked = re.findall(r"\{admonition\} Guess first.*\n:class: guess answer-(\d)\n(.*?)```", section, re.S)
+        assert len(asked) <= 1, section
+        assert section.count("\n### What is so\n") == len(asked), section
+        for right, choices in asked:
+            guesses += 1
+            count = len(re.findall(r"^\d\. \S", choices, re.M))
+            assert 1 <= int(right) <= count and 2 <= count <= 4, section
+            assert section.index("Guess first") < section.index("### What is so"), section
+    assert 1 <= guesses <= 4
+    for cell in lesson.cells:
+        if "### What is so" in cell.source:
+            assert cell.source.startswith("### What is so")
+            assert cell.metadata.get("jp-MarkdownHeadingCollapsed") is True
+
+
 # --- what is compared ------------------------------------------------------------------------------
 
 TAGS = {"hide-input", "hide-cell", "bitwise", "nbval-ignore-output"}

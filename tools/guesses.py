@@ -1,8 +1,8 @@
 """A Sphinx extension: what is so stays folded until the reader has guessed.
 
 A lesson asks in an admonition of class ``guess``, with its choices in a numbered list, and answers in a section
-named "What is so"; class ``answer-2`` says that the second choice is so. Here that section becomes a fold, which
-needs no script; ``_static/guess.js`` makes the choices buttons. In JupyterLab the section's heading is collapsed.
+named "What is so"; class ``answer-2`` says that the second choice is so. Here that section becomes a fold,
+which needs no script; ``_static/guess.js`` makes the choices buttons. In JupyterLab its heading is collapsed.
 """
 
 from docutils import nodes

@@ -1,0 +1,80 @@
+"""What is so is folded without a script, and a browser makes the choices buttons."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = """\
+Page
+====
+
+Asked
+-----
+
+.. admonition:: Guess first: how many?
+   :class: guess answer-2
+
+   1. one
+   2. two
+
+A cell.
+
+What is so
+~~~~~~~~~~
+
+It is two.
+
+Later
+-----
+
+Open.
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book")
+    (folder / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'tools')!r})\nextensions = ['guesses']\n"
+        f"html_static_path = [{str(ROOT / '_static')!r}]\n"
+    )
+    (folder / "index.rst").write_text(PAGE)
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", folder, folder / "html"]
+    subprocess.run(command, check=True)
+    return folder / "html" / "index.html"
+
+
+def test_what_is_so_is_a_fold_up_to_the_next_section(built):
+    page = built.read_text(encoding="utf-8")
+    before, _, rest = page.partition('<details class="outcome">')
+    inside, _, after = rest.partition("</details>")
+    assert "A cell." in before and "It is two." in inside and "Open." in after
+    assert "<summary>What is so</summary>" in inside and 'id="what-is-so"' in inside
+    assert "What is so</a>" not in page  # nor in the contents
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+@pytest.mark.parametrize(
+    ("click", "said"),
+    [(1, "You chose “two”. So it is."), (0, "You chose “one”. It is “two”.")],
+)
+def test_a_choice_opens_what_is_so_and_says_what_was_chosen(built, click, said):
+    script = (
+        "<script>addEventListener('load', () => {"
+        "const open = () => document.querySelector('details.outcome').open;"
+        f"const before = open(); document.querySelectorAll('.guess button')[{click}].click();"
+        "document.title = [before, open(), document.querySelector('[role=status]').textContent]"
+        ".join('|')})</script></body>"
+    )
+    page = built.with_name(f"clicked-{click}.html")
+    page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    profile = f"--user-data-dir={page.with_suffix('')}"
+    command = ["chromium", *flags.split(), profile, "--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=60)
+    assert re.search("<title>(.*?)</title>", done.stdout)[1] == f"false|true|{said}"
