@@ -114,6 +114,11 @@ def choosing(m):
     )
 
 
+def embedding(m):
+    lrs = {name: values[4:6] for name, values in m.LR.items()}
+    return dict(PASSES=(1,), LR=lrs) | SEEDS
+
+
 def l1_batches(m):
     rates = dict(RATES=m.RATES[:2], FTRL_RATES=m.FTRL_RATES[:2])
     return dict(SEEDS=range(2), STEPS=4, BATCH_SIZES=(16,)) | rates
@@ -175,6 +180,7 @@ TINY = dict(
     adam_schedule=adam_schedule,
     adam_settings=adam_settings,
     choosing=choosing,
+    embedding=embedding,
     l1_batches=l1_batches,
     l1_metric=l1_metric,
     l1_network=l1_network,
