@@ -2,9 +2,10 @@
 
 Writes src/lessons/data/embedding.csv, in about ten minutes on one core.
 
-Docstrings as bags of words: each word has a row of 16 weights, and a document is the sum of its words' rows, each
-times the word's input. That is the first layer of the network below, whose columns are the rows of the embedding.
-Only the rows of a batch's words have a gradient. Adagrad and SparseAdam leave the others alone; Adam does not.
+Docstrings as bags of words: each word has a row of 16 weights, and a document is the sum of its words' rows,
+each times the word's input. That is the first layer of the network below, whose columns are the rows of the
+embedding. Only the rows of a batch's words have a gradient. Adagrad and SparseAdam leave the others alone;
+Adam does not.
 """
 
 import itertools
@@ -50,8 +51,8 @@ An embedding of {WORDS} words, {WIDTH} weights each, then tanh and a linear laye
   which of {CLASSES} packages a docstring is from.
 Tasks: n passes over 2000 documents in batches of 20, counts as inputs; float32, torch's own start.
 SparseAdam: Adam that leaves the rows of words that are not in the batch alone, and their means.
-Protocol: the lr with the least mean validation loss over seeds {TUNING_SEEDS}, for each length and schedule anew, then
-  one run each on the fresh seeds {TEST_SEEDS}, which the rows below give.
+Protocol: the lr with the least mean validation loss over seeds {TUNING_SEEDS}, for each length and schedule
+  anew, then one run each on the fresh seeds {TEST_SEEDS}, which the rows below give.
 Grid, 11 lr each: Adagrad logspace(-2, 0.5), the two Adams logspace(-3.5, -1).
 edge: yes if the best lr is the first or the last of its grid. Losses in nats."""
 
