@@ -205,7 +205,8 @@ ASSERTED = {
         "(parts['noise'] == 0).double().mean() > 0.8 and right > 0.85 and (apart < 1e-06)",
     ],
     "evidence/10_l1_adaptive": [
-        "[winner(*pair) for pair in intervals.values()] == ['neither', 'decoupled × lr', 'in the metric', 'decoupled × lr']",
+        "[winner(*pair) for pair in intervals.values()] =="
+        " ['neither', 'decoupled × lr', 'in the metric', 'decoupled × lr']",
         "np.abs(np.array(places['decoupled × lr']) - theory(SIGMAS)).max() < 0.06",
         "max((abs(place - 0.7) for place in places[form])) < 0.02",
         "same == (form == 'in the metric')",
