@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ from lessons.claims import claims, deciding_cell
 
 ROOT = Path(__file__).parents[1]
 READING = runpy.run_path(str(ROOT / "tools" / "reading.py"))
+TIES = runpy.run_path(str(ROOT / "tools" / "ties.py"))
 FOLDER = ROOT / "chapters"
 CHAPTERS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("evidence/*.ipynb")])
 COLLECTION = "13_myths_tested"  # it has no experiments of its own
@@ -167,54 +169,9 @@ def test_every_exercise_has_a_hint_and_a_solution(chapter, request):
 
 TAGS = {"hide-input", "hide-cell", "bitwise", "nbval-ignore-output"}
 MEASURED = "# Measured now, on the machine that runs this cell: not compared by the tests."
-TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
-# What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
-ASSERTED = {
-    "09_l1_sgd": [
-        "torch.equal(proximal == 0, lassos == 0)",
-        "(proximal - lassos).abs().max() < 1e-09",
-        "(fits['L1 in the loss'] != 0).all()",
-        "prox[2] > 3 * calmer[2] and prox[-1] < 12",
-        "kept['cumulative'].max() < 20 > kept['FTRL-Proximal'].mean(1).max()",
-        "alive < 8 and right > 0.9",
-    ],
-    "evidence/09_l1_sgd": [
-        "(subgradient != 0).all()",
-        "torch.equal(prox == 0, optimum == 0)",
-        "len({report(w)[2] for w in (prox, subgradient, optimum)}) == 1",
-        "list(slopes.values()) == ['0', '0', '0', '0', 'nan', '-1']",
-        "not [name for name in arguments if re.search('l1|lasso|sparse', name)]",
-        "zeros == [0, 0]",
-        "[w == 0 for w in left] == [decay == 10.0] * 2",
-    ],
-    "04_adam": [
-        "abs(weight.item() - w) < 1e-15",
-        "not any((row['edge'] for row in long_runs))",
-        "abs(by_adam - step_by_formula(1e-06, 'outside, after')) < 1e-12",
-        "not any((row['edge'] for row in settings_runs))",
-        "0 < best.min() and best.max() < len(lrs) - 1",
-    ],
-    "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
-    "10_l1_adaptive": [
-        "zeros['L1 in the loss'] == 0 and min(zeros['own threshold'], zeros['plain threshold']) > 10",
-        "all(((places[form] - 0.7).abs().max() < 0.02 for form in ('L1 in the loss', 'own threshold')))",
-        "places['plain threshold'][0] > 0.8 and places['plain threshold'][-1] < 0.005",
-        "[torch.equal(w == 0, minimum == 0) for w in found.values()] == [False, True, False]",
-        "curves['SGD'][300] > 0.1 and curves['own threshold'][300] < 1e-06",
-        "[abs(m) <= h or np.sign(m) for m, h in gain.values()] == [True, 1, -1, 1]",
-        "(parts['noise'] == 0).double().mean() > 0.8 and right > 0.85 and (apart < 1e-06)",
-    ],
-    "evidence/10_l1_adaptive": [
-        "[winner(*pair) for pair in intervals.values()] =="
-        " ['neither', 'decoupled × lr', 'in the metric', 'decoupled × lr']",
-        "np.abs(np.array(places['decoupled × lr']) - theory(SIGMAS)).max() < 0.06",
-        "max((abs(place - 0.7) for place in places[form])) < 0.02",
-        "same == (form == 'in the metric')",
-        "form != 'coupled' or (w != 0).all()",
-        "list(same.values()) == [[False, True], [False, True], [True, False]]",
-    ],
-    "12_what_a_step_costs": ["difference < 1e-12"],
-}
+TIMES = {"evidence/12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
+# What pages assert, and do not print.
+ASSERTED = tomllib.loads((ROOT / "tests/assertions.toml").read_text(encoding="utf-8"))
 
 
 def test_all_outputs_are_compared_but_for_measured_times(chapter, request):
@@ -274,73 +231,35 @@ def test_every_claim_has_a_verdict_and_a_cell_that_decides_it(claim):
     assert cell is not None and cell.outputs, claim.place
 
 
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_deciding_cell_asserts_the_verdict(claim):
+    """An assertion whose comment names the verdict, as in ``assert a < b  # B9: No``.
+
+    So a verdict that is turned round fails here, and one that no longer holds fails when the chapter runs.
+    """
+    chapter = nbformat.read(FOLDER / f"{claim.chapter}.ipynb", as_version=4)
+    source = deciding_cell(chapter, claim.place).source
+    lines = source.splitlines()
+    said = [
+        comment
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Assert)
+        for line in lines[node.lineno - 1 : node.end_lineno]
+        for comment in line.partition("  # ")[2].split("; ")
+    ]
+    assert f"{claim.id}: {claim.verdict.rstrip('.')}" in said
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def numbers_of_cells(chapter):
-    """All numbers in code, and in what it printed."""
-    texts = []
-    for cell in code_cells(chapter):
-        texts.append(cell.source)
-        for output in cell.outputs:
-            data = output.get("data", {})
-            texts += [
-                output.get("text", ""),
-                data.get("text/plain", ""),
-                data.get("text/markdown", ""),
-            ]
-    pattern = r"\d+(?:_\d+)*(?:\.\d*)?(?:[eE][-+−]?\d+)?|\.\d+"
-    found = re.findall(pattern, "\n".join(texts))
-    return {float(text.replace("_", "").replace("−", "-")) for text in found}
-
-
-def prose(chapter):
-    """All text that readers see: without code, formulas, labels and addresses."""
-    texts = [markdown(chapter)]
-    for cell in code_cells(chapter):
-        rendering = cell.metadata.get("mystnb", {})
-        texts.append(rendering.get("figure", {}).get("caption", ""))
-        texts.append(rendering.get("image", {}).get("alt", ""))
-    pattern = (
-        r"```python.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|^\(\S*\)=|^:label:.*?$"
-        r"|https?://\S+|\*\*[ABC]\d+\.|^```\{.*?$"
-    )
-    return re.sub(pattern, " ", "\n\n".join(texts), flags=re.S | re.M)
-
-
-def equations(text):
-    """Sums in the prose: (left side in Python, what the text says it is)."""
-    number = r"\d+(?:\.\d+)?"
-    term = rf"[-−(]*{number}[)]*"
-    for left, right in re.findall(
-        rf"((?:{term}\s*[-−+·/]\s*)+{term})\s*=\s*([-−]?{number})", text
-    ):
-        if left.count("(") == left.count(")"):
-            python = left.replace("−", "-").replace("·", "*")
-            yield python, right.replace("−", "-")
-
-
-def decimals(text):
-    return len(text.partition(".")[2])
+def test_every_number_in_prose_is_tied_to_the_cell_that_has_it(chapter):
+    """So prose cannot drift from what the cells print: see tools/ties.py."""
+    assert TIES["loose"](chapter) == []
 
 
 def test_sums_in_prose_are_right(chapter):
-    for left, right in equations(prose(chapter)):
-        value = eval(left, {})  # digits and operators alone
-        assert round(value, decimals(right)) == float(right), f"{left} = {right}"
-
-
-def test_every_number_in_prose_is_an_input_or_an_output(chapter):
-    """So prose cannot drift from what the cells print. Small whole numbers and years are words."""
-    text, known = prose(chapter), numbers_of_cells(chapter)
-    for left, right in equations(text):
-        known |= {abs(float(n)) for n in [*re.findall(r"\d+(?:\.\d+)?", left), right]}
-    strange = []
-    for match in re.finditer(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?", text):
-        shown = match[0].replace(",", "")
-        value, places = float(shown), decimals(shown) if "e" not in shown else 12
-        if "." not in shown and (value <= 12 or 1900 <= value <= 2100):
-            continue
-        if not any(value in (round(n, places), round(100 * n, places)) for n in known):
-            strange.append(text[max(0, match.start() - 40) : match.end() + 20])
-    assert not strange, strange
+    for cell in chapter.cells:
+        for left, right in TIES["sums"](TIES["prose"](cell)):
+            places = len(right.partition(".")[2])
+            assert round(eval(left, {}), places) == float(right), f"{left} = {right}"

@@ -144,6 +144,12 @@ def test_the_cheat_sheet_shows_the_starting_values():
     assert f"lr {lr} and λ\n{weight_decay} is customary" in sheet
 
 
+@pytest.mark.parametrize("page", ["README.md", "intro.md"])
+def test_readme_and_front_page_show_adamws_starting_values(page):
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    assert str(starting_values("AdamW")) in text
+
+
 def test_starting_values_of_some_optimizers_or_of_all():
     assert starting_values("AdamW").splitlines()[2:] == [
         "| `lr` | 0.001–0.1 | 0.0001–0.001 |",

@@ -114,6 +114,13 @@ def choosing(m):
     )
 
 
+def decay_recipe(m):
+    with pytest.MonkeyPatch.context() as patch:  # it reads what other scripts have written
+        patch.setattr(stored, "FOLDER", Path(stored.__file__).with_name("data"))
+        tasks = first(m.tuned(), "random units", "wine, standardised")
+    return dict(tuned=lambda: tasks, SEEDS=range(1))
+
+
 def l1_batches(m):
     rates = dict(RATES=m.RATES[:2], FTRL_RATES=m.FTRL_RATES[:2])
     return dict(SEEDS=range(2), STEPS=4, BATCH_SIZES=(16,)) | rates
@@ -145,6 +152,11 @@ def cases(m):
     return dict(TASKS={name: small(m.TASKS[name]) for name in quick})
 
 
+def lr_and_decay(m):
+    optimizers = {name: (cls, decays[:2]) for name, (cls, decays) in m.OPTIMIZERS.items()}
+    return dict(STEPS=(100, 120), LR=m.LR[:2], OPTIMIZERS=optimizers)
+
+
 def penalty_or_place(m):
     def small(task):
         decays = {name: values[:2] for name, values in task.weight_decay.items()}
@@ -165,6 +177,12 @@ def rare_features(m):
     return dict(TASKS=tasks, OPTIMIZERS=rules)
 
 
+def spare_gains(m):
+    grid = dict(LR=m.LR[6:8], WEIGHT_DECAY=m.WEIGHT_DECAY[:2])
+    seeds = dict(TUNING_SEEDS=range(2), FRESH_SEEDS=range(500, 502))
+    return dict(CHOICES=first(m.CHOICES, "the matrices alone", "everything"), STEPS=2) | grid | seeds
+
+
 def who_wins(m):
     optimizers = {name: (cls, decays[:2]) for name, (cls, decays) in m.OPTIMIZERS.items()}
     return dict(TASKS=first(m.TASKS), LR=m.LR[3:6], OPTIMIZERS=optimizers)
@@ -175,14 +193,17 @@ TINY = dict(
     adam_schedule=adam_schedule,
     adam_settings=adam_settings,
     choosing=choosing,
+    decay_recipe=decay_recipe,
     l1_batches=l1_batches,
     l1_metric=l1_metric,
     l1_network=l1_network,
     l1_words=l1_words,
     language_cases=cases,
+    lr_and_decay=lr_and_decay,
     natural_cases=cases,
     penalty_or_place=penalty_or_place,
     rare_features=rare_features,
+    spare_gains=spare_gains,
     who_wins=who_wins,
 )
 
@@ -212,7 +233,7 @@ def test_a_tiny_run_writes_what_is_stored(name, script, monkeypatch, tmp_path):
     header, rows = stored_in_the_package(name, monkeypatch, tmp_path)
     module = script(name)
     assert about(module.ABOUT.splitlines()) == about(header)
-    if name in ("language_cases", "penalty_or_place"):
+    if name in ("language_cases", "penalty_or_place", "decay_recipe"):
         script("natural_cases")
     for constant, value in TINY[name](module).items():
         assert hasattr(module, constant)
