@@ -114,17 +114,16 @@ def choosing(m):
     )
 
 
-<<<<<<< HEAD
 def decay_recipe(m):
     with pytest.MonkeyPatch.context() as patch:  # it reads what other scripts have written
         patch.setattr(stored, "FOLDER", Path(stored.__file__).with_name("data"))
         tasks = first(m.tuned(), "random units", "wine, standardised")
     return dict(tuned=lambda: tasks, SEEDS=range(1))
-=======
+
+
 def embedding(m):
     lrs = {name: values[4:6] for name, values in m.LR.items()}
     return dict(PASSES=(1,), LR=lrs) | SEEDS
->>>>>>> w53
 
 
 def l1_batches(m):
@@ -199,11 +198,8 @@ TINY = dict(
     adam_schedule=adam_schedule,
     adam_settings=adam_settings,
     choosing=choosing,
-<<<<<<< HEAD
     decay_recipe=decay_recipe,
-=======
     embedding=embedding,
->>>>>>> w53
     l1_batches=l1_batches,
     l1_metric=l1_metric,
     l1_network=l1_network,
