@@ -170,6 +170,30 @@ MEASURED = "# Measured now, on the machine that runs this cell: not compared by 
 TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
 # What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
 ASSERTED = {
+    "01_what_an_optimizer_does": [
+        "apart < 1e-12 and rates == torch_rates",
+        "abs(low - 2 / 10) < 0.001 and abs(w1) < 0.001 < 1 < abs(w2)",
+        "good == [0.1, 1.0] and last[0.001] > 2 and (not last[10.0] < 1000000.0)",
+        "turns.max() > 3.9 and turns.min() < -3.9 and (with_it[-1, 0].abs() < 0.01)",
+        "with_it[first, 0] < -2",
+        "first == 2 and abs(second - usual) < 1e-12",
+        "apart < 1e-10",
+    ],
+    "evidence/01_what_an_optimizer_does": [
+        "apart['model and optimizer'] == 0 < apart['model alone']",
+        "after['model alone'][10] > 1.2 * after['no stop'][10]",
+        "handed_out is first.state[a]['momentum_buffer']",
+        "second.state[a]['momentum_buffer'] == 2",
+        "abs(largest_stable_lr() - limit) < 0.001",
+        "rows == [['with', '0 of 5', '0 of 5'], ['without', '5 of 5', '5 of 5']]",
+        "torch.equal(forgot, momentum_one)",
+        "[name for name, move in moves.items() if move == 0] == ['plain SGD']",
+        "none == 0 and same_state",
+        "[how for how in WAYS[1:] if moved[how]] == ['requires_grad_(False), zeros kept']",
+        "not torch.equal(live[2], without_penalty[2])",
+        "torch.equal(final, without_penalty[2]) and loss > without_penalty[0] + 0.1",
+        "(constant, cosine, lower) == (0.1, 0.3, 5)",
+    ],
     "04_adam": [
         "abs(weight.item() - w) < 1e-15",
         "not any((row['edge'] for row in long_runs))",
