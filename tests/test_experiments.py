@@ -114,6 +114,10 @@ def choosing(m):
     )
 
 
+def hollows(m):
+    return dict(DRAWS=range(2), TUNING=20, FRESH=50, STEPS=4)
+
+
 def l1_batches(m):
     rates = dict(RATES=m.RATES[:2], FTRL_RATES=m.FTRL_RATES[:2])
     return dict(SEEDS=range(2), STEPS=4, BATCH_SIZES=(16,)) | rates
@@ -175,6 +179,7 @@ TINY = dict(
     adam_schedule=adam_schedule,
     adam_settings=adam_settings,
     choosing=choosing,
+    hollows=hollows,
     l1_batches=l1_batches,
     l1_metric=l1_metric,
     l1_network=l1_network,
