@@ -200,7 +200,7 @@ ASSERTED = {
         "(along['plain SGD'], along['momentum']) == (aslant['plain SGD'], aslant['momentum']) == (31, 12)",
         "along['RMSprop'] < 6 and 25 < aslant['RMSprop'] < 35",
         "chosen[0.0] - chosen[0.9] in (0, 1) and chosen[0.0] == chosen[0.5]",
-        "gain - half < 0.005 and 0 < chosen[mu] < len(RATES) - 1",
+        "(not mu or abs(gain) < half) and 0 < chosen[mu] < len(RATES) - 1",
         "ranked.all() and (times > 1).all()",
         "momentum == 0.95",
         "abs(signs + 8) < 1e-09 and ends[0.5] < -4 and (abs(ends[0.999]) < 1)",
