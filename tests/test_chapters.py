@@ -195,7 +195,7 @@ ASSERTED = {
         "(constant, cosine, lower) == (0.1, 0.3, 5)",
     ],
     "02_momentum_and_rmsprop": [
-        "abs(full - 10) < 0.01 and abs(half - 1 / 1.9) < 0.01 and (abs(first - 10) < 0.01)",
+        "abs(full - 10) < 0.01 and abs(half - 0.53) < 0.01 and (abs(first - 10) < 0.01)",
         "90 < growth['plain SGD'] < 105 and 10 < growth['momentum'] < 15",
         "(along['plain SGD'], along['momentum']) == (aslant['plain SGD'], aslant['momentum']) == (31, 12)",
         "along['RMSprop'] < 6 and 25 < aslant['RMSprop'] < 35",
