@@ -179,6 +179,21 @@ ASSERTED = {
     ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
     "12_what_a_step_costs": ["difference < 1e-12"],
+    "evidence/06_l2_or_weight_decay": [
+        "all((abs(l2 - 1 / 1.5) < 0.001 for l2, _ in places.values()))",
+        "[name for name, (_, w) in places.items() if abs(w - 1 / 1.5) < 0.001] == ['SGD']",
+        "abs(of_adamw - 1) < 0.001 and abs(places['Adam'][1] - 1) < 0.001",
+        "[row[3] == 'rounding' for row in rows] == [True] * 3 + [False] * 3",
+        "torch.allclose(quiet[True], a, atol=0.01) and quiet[False].max() < 2.01",
+        "all((noisy[False, σ] + 0.1 < noisy[True, σ] < 0.95 for σ in (1.0, 10.0)))",
+        "abs(annealed['L2'][-1] - 1 / 1.5) < 0.001 and annealed['decay, δ stays'][-1] < 0.1",
+        "float(rows[0][1]) < 1 and float(rows[0][2]) == 0.1",
+        "float(rows[1][1]) == 1 and float(rows[1][2]) < 0.1",
+        "np.allclose(found[first], 0.1) and (not any((np.allclose(found[x], 0.1) for x in others)))",
+        "[name for name in same if not same[name]] == ['AdamW']",
+        "first_loss(1.0) == first_loss(0.0) < first_loss(1.0, in_the_loss=True)",
+        "runs['AdamW'][1][-1] > 2 and abs(runs['AdamC'][1][-1] - 1) < 0.15",
+    ],
 }
 
 
