@@ -170,15 +170,31 @@ MEASURED = "# Measured now, on the machine that runs this cell: not compared by 
 TIMES = {"12_what_a_step_costs": 2}  # cells that measure times; nothing else may vary
 # What chapters assert and do not print. Without the line, nothing would notice that it no longer holds.
 ASSERTED = {
-    "04_adam": [
-        "abs(weight.item() - w) < 1e-15",
-        "not any((row['edge'] for row in long_runs))",
-        "abs(by_adam - step_by_formula(1e-06, 'outside, after')) < 1e-12",
-        "not any((row['edge'] for row in settings_runs))",
-        "0 < best.min() and best.max() < len(lrs) - 1",
-    ],
     "05_adagrad_or_adam": ["0 < k < len(lrs) - 1", "0 < best < len(lrs) - 1"],
     "12_what_a_step_costs": ["difference < 1e-12"],
+    "evidence/04_adam": [
+        "not any((row['edge'] for row in settings_runs))",
+        "largest('lr', 'fixed') > 50 and largest('weight_decay', 'fixed') > 5",
+        "all((largest(setting, 'tuned') < 2 for setting in ('beta1', 'beta2', 'eps')))",
+        "adams[1] == adams[2] == adams[3] and adams[4] == 0.1",
+        "float(adagrads[3]) < 0.04 * float(adagrads[1])",
+        "staying[0] > 3 and max(staying) > 6 and (abs(growing[-1] / bound - 1) < 0.01)",
+        "jumps[0.95][0] < 1.2 and jumps[0.999][0] > 6 and (jumps[0.999][1] > 20 * jumps[0.95][1])",
+        "at_the_end(0.1, 3000, False) > 0.9 * at_the_end(0.1, 1000, False)",
+        "all((at_the_end(lr, n, True) < 0.7 * at_the_end(lr, n, False) for lr, n, _ in runs))",
+        "not any((row['edge'] for row in long_runs))",
+        "float(rows[0][1]) == 1 and float(rows[1][1]) > 3",
+        "all((float(row[3].split()[0]) > -0.5 for row in rows))",
+        "all(holds)",
+        "apart[100000000.0] < 1e-08 and apart[1e-08] > 0.5",
+        "abs(by_adam - step_by_formula(1e-06, 'outside, after')) < 1e-12",
+        "np.ptp(small) < 0.01 and np.ptp(early) > 0.5",
+        "len({f'{length:.2f}' for length in early}) == 3",
+        "float(rows[0][3]) < 1.1 and float(rows[1][3]) > 10 and (float(rows[2][3].replace(',', '')) > 1000)",
+        "kicks['all: a new optimizer'][0] > 0.9 > 0.1 > kicks['nothing is reset'][0]",
+        "kicks['all: a new optimizer'][1] > 1.5 > 1.1 > kicks['nothing is reset'][1]",
+        "0 < best.min() and best.max() < len(lrs) - 1",
+    ],
     "evidence/06_l2_or_weight_decay": [
         "all((abs(l2 - 1 / 1.5) < 0.001 for l2, _ in places.values()))",
         "[name for name, (_, w) in places.items() if abs(w - 1 / 1.5) < 0.001] == ['SGD']",
