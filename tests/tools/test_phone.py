@@ -18,7 +18,11 @@ def test_without_chromium_it_says_so(monkeypatch, tmp_path):
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
 @pytest.mark.parametrize(
     ("size", "fails", "printed"),
-    [("height:844px", False, " 1.0 "), ("height:14348px", True, "17.0*"), ("width:500px;height:9px", True, "500*")],
+    [
+        ("height:844px", False, " 1.0 "),
+        ("height:14348px", True, "17.0*"),
+        ("width:500px;height:9px", True, "500*"),
+    ],
 )
 def test_a_lesson_that_is_too_long_or_too_wide_is_marked(tmp_path, capsys, size, fails, printed):
     (tmp_path / "chapters").mkdir()
