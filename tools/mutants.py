@@ -1,7 +1,8 @@
 """Break the code on purpose, one small change at a time, and see whether a test notices each.
 
-Usage: mutants.py [--every N] [FILE[:LINE] …], such as src/lessons/optim/adam.py; without names, all of the
-project's own code. Takes minutes a file; with --every 3, which makes every third change, a third of that.
+Usage: mutants.py [--every N] [--jobs N] [FILE[:LINE] …], such as src/lessons/optim/adam.py; without
+names, all of the project's own code. Takes minutes a file; with --every 3, which makes every third change,
+a third of that. With --jobs 1 on a machine that has other work to do.
 Works on copies, so that nothing of the project is changed, whenever it ends.
 
 For each change the quickest of the tests that run its line are run. What no test notices is printed as a
@@ -22,12 +23,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,6 @@ TESTS = {
 }
 GOAL = 0.95
 LONGEST = 30  # seconds of tests asked about one change; the slowest are left out
-JOBS = 2
 
 SWAPPED = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
@@ -259,28 +259,21 @@ class Recorder:
         self.folder = folder
         self.files = {str(Path(folder, file)): file for file in files}
         self.seconds = {}  # test → (of its fixtures, of itself)
-        self.lines = {}  # test → {(file, line)}
+        self.coverage = coverage.Coverage(None, config_file=False, include=list(self.files))
+        self.coverage.set_option("run:core", "ctrace")  # the one that tells the tests apart
+        self.coverage.set_option("run:disable_warnings", ["no-data-collected"])
 
     def pytest_configure(self):
         del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        self.coverage.start()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        lines = self.lines[item.nodeid] = set()
-
-        def note(frame, event, _):
-            file = self.files.get(frame.f_code.co_filename)
-            if file:
-                lines.add((file, frame.f_lineno))
-                return note
-
-        threading.settrace(note)
-        sys.settrace(note)
+        self.coverage.switch_context(item.nodeid)
         try:
             return (yield)
         finally:
-            sys.settrace(None)
-            threading.settrace(None)
+            self.coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report):
         seconds = self.seconds.setdefault(report.nodeid, [0, 0])
@@ -291,8 +284,14 @@ class Recorder:
         for test, (before, _) in self.seconds.items():
             name = test.partition("[")[0]
             fixtures[name] = max(fixtures[name], before)
+        self.coverage.stop()
+        lines = collections.defaultdict(list)
+        for path, file in self.files.items():
+            for line, tests in self.coverage.get_data().contexts_by_lineno(path).items():
+                for test in tests:
+                    lines[test].append((file, line))
         tests = {
-            test: [fixtures[test.partition("[")[0]] + itself, sorted(self.lines[test])]
+            test: [fixtures[test.partition("[")[0]] + itself, lines[test]]
             for test, (_, itself) in self.seconds.items()
         }
         modules = [
@@ -439,6 +438,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="FILE[:LINE]")
     parser.add_argument("--every", type=int, default=1, metavar="N")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
     options = parser.parse_args(arguments)
     targets = sorted({p.relative_to(ROOT).as_posix() for t in TARGETS for p in ROOT.glob(t)})
     wanted = [name.partition(":")[::2] for name in options.names or targets]
@@ -451,7 +451,7 @@ def main(arguments):
     every = [t for t in every if not any(t.startswith(f"{folder}/") for folder in every)]
     total = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
-        folders = [str(Path(place, str(i)).resolve()) for i in range(JOBS)]
+        folders = [str(Path(place, str(i)).resolve()) for i in range(options.jobs)]
         left_out = shutil.ignore_patterns(".git", ".venv", "_build", ".*cache*", "__pycache__")
         for folder in folders:
             shutil.copytree(ROOT, folder, ignore=left_out)
