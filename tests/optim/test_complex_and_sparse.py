@@ -293,6 +293,14 @@ def test_adagrad_refuses_sparse_with_l1(l1):
     assert_refused(optimizer, "^l1 is not compatible with sparse gradients in Adagrad$")
 
 
+def test_sparse_with_an_l1_of_0_takes_the_subgradient():
+    param = torch.nn.Parameter(torch.ones(20))
+    param.grad = sparse_grad(param)
+    expected = 1 - 0.1 * param.grad.to_dense()
+    lessons.SGD([param], lr=0.1, l1=0, l1_method="subgradient").step()
+    torch.testing.assert_close(param.detach(), expected)
+
+
 @pytest.mark.parametrize("momentum", [0, 0.9])
 @pytest.mark.parametrize("l1", L1, ids=ids)
 def test_sparse_with_l1(l1, momentum):
