@@ -486,14 +486,24 @@ def ended(process):
     return bool(there), "survived" if quiet else "crashed" if crashed else "noticed"
 
 
-def judge(mutants, recorded, folders):
+def judge(mutants, recorded, folders, tests):
     """Run the tests on each mutant. Yield (mutant, "noticed", "timed out", "crashed" or "survived")."""
+    noticed = set()
+    for mutant, verdict in judge_quickly(mutants, recorded, folders, tests):
+        noticed.add(mutant)
+        yield mutant, verdict
+    rest = [mutant for mutant in mutants if mutant not in noticed]
+    yield from judge_anew(rest, recorded, folders, tests)
+
+
+def judge_anew(mutants, recorded, folders, own):
+    """Run the tests on each mutant in a process that imports all anew. Yield it and what came of it."""
     waiting, free, running = collections.deque(mutants), list(folders), {}
     try:
         while waiting or running:
             while waiting and free:
                 mutant, folder = waiting.popleft(), free.pop()
-                tests, seconds = choose(mutant, recorded, tests_of(mutant.file))
+                tests, seconds = choose(mutant, recorded, own)
                 Path(folder, mutant.file).write_text(mutant.text, encoding="utf-8")
                 files = sorted({test.partition("::")[0] for test in tests})
                 process = start(folder, files, Chosen(tests))
@@ -574,9 +584,8 @@ def main(arguments):
             if not tests[file]:
                 results = {m: "survived" for m in asked}
             else:
-                results = dict(judge_quickly(asked, recorded, folders, tests[file]))
-                rest = [mutant for mutant in asked if mutant not in results]
-                for mutant, verdict in judge(rest, recorded, folders):
+                results = {}
+                for mutant, verdict in judge(asked, recorded, folders, tests[file]):
                     results[mutant] = verdict
                     print(f"{file}: {len(results)} of {len(asked)}", end="\r", file=sys.stderr)
             count = collections.Counter(results.values(), listed=len(mutants) - len(asked))

@@ -382,6 +382,16 @@ def test_ftrls_lr_0_is_the_limit_of_small_rates(l1, l2, per_step):
         assert (ends[0.0] == 0).any()
 
 
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_ftrl_keeps_its_last_rate_above_0(kind):
+    param, optimizer = one_param("FTRLProximal", lr=kind(0.25))
+    for rate in (0.25, 0.0, 0.0):
+        optimizer.param_groups[0]["lr"] = kind(rate)
+        optimizer.step()
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert optimizer.state[param]["lr"] == 0.25
+
+
 # --- one value a model, on a GPU that is not there ------------------------------------------------------
 
 
