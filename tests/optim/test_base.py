@@ -557,6 +557,74 @@ def test_training_goes_on_from_a_copy(name, settings, how):
             )
 
 
+# --- a rule of one's own ---------------------------------------------------------------------------
+
+
+def counts_gradients(param, grad, state, *, lr):
+    state["seen"] += 1
+    param.add_(grad, alpha=-lr)
+
+
+def test_a_linear_rule_without_decay_takes_sparse_gradients():
+    class Plain(base.Optimizer):
+        rule = staticmethod(counts_gradients)
+        linear, no_sparse, numbers = True, None, ()
+        check = staticmethod(lambda group: None)
+        init_state = staticmethod(lambda param, group: {"seen": param * 0 + group["from"]})
+
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = Plain([param], {"lr": 0.5, "maximize": False, "from": 7})
+    for grad in (torch.ones(3), torch.tensor([0.0, 2.0, 0.0]).to_sparse()):
+        param.grad = grad
+        optimizer.step()
+    assert param.tolist() == [0.5, -0.5, 0.5]
+    assert optimizer.state[param]["seen"].tolist() == [9, 9, 9]
+
+
+def test_a_rule_says_how_it_starts_and_what_it_takes():
+    class Bare(base.Optimizer):
+        rule = staticmethod(counts_gradients)
+
+    class Checked(Bare):
+        check = staticmethod(lambda group: None)
+
+    settings = dict(lr=0.5, maximize=False)
+    with pytest.raises(NotImplementedError):
+        Bare([torch.zeros(1)], settings)
+    param = torch.nn.Parameter(torch.ones(1))
+    param.grad = torch.ones(1)
+    with pytest.raises(NotImplementedError):
+        Checked([param], settings).step()
+    with pytest.raises(TypeError, match="__init_subclass__"):
+
+        class Odd(Bare, colour="red"):
+            pass
+
+
+# --- the count of steps ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def default_type():
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+def test_the_count_goes_on_whatever_torchs_default_type_and_device(default_type):
+    default_type(torch.bfloat16)  # 256 + 1 is 256 in it
+    with torch.device("meta"):
+        state = {"step": base.new_step()}
+    for _ in range(300):
+        step = base.next_step(state)
+    assert step == 300
+
+
+def test_a_count_from_a_gpu_comes_to_the_cpu():
+    with FakeTensorMode():
+        assert base.as_step(torch.ones((), device="cuda")).device.type == "cpu"
+
+
 # --- a GPU that is not there ----------------------------------------------------------------------
 
 

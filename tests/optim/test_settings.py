@@ -419,6 +419,6 @@ def test_what_counts_as_one_number():
     assert base.is_zero(0) and base.is_zero(0.0) and base.is_zero(torch.tensor(0.0))
     assert base.is_zero(np.float64(0)) and not base.is_zero(1e-300)
     assert not base.is_zero(torch.zeros(2, 1)) and base.varies(torch.zeros(2, 1))
-    assert not base.varies(0.5) and not base.varies(torch.tensor(0.5))
+    assert base.varies(torch.zeros(2)) and not base.varies(0.5) and not base.varies(torch.tensor(0.5))
     assert not base.varies(np.float32(0.5))
     check_number("x", 0.0)
