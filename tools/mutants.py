@@ -5,8 +5,8 @@ names, all of the project's own code. Takes minutes a file; with --every 3, whic
 a third of that. With --jobs 1 on a machine that has other work to do.
 Works on copies, so that nothing of the project is changed, whenever it ends.
 
-For each change the quickest of the tests that run its line are run. What no test notices is printed as a
-diff; a change that no test could notice stands, with the reason, in equivalent_mutants.toml.
+For each change the quickest of the tests that run its line are run, then others. What no test notices is
+printed as a diff; a change that no test could notice stands, with the reason, in equivalent_mutants.toml.
 """
 
 import argparse
@@ -456,15 +456,20 @@ def record(folder, files, tests):
     return {test: (seconds, set(map(tuple, lines))) for test, (seconds, lines) in found.items()}
 
 
-def choose(mutant, recorded, own):
-    """Return the tests to be asked about a mutant, quickest first, and how long they took."""
+def choose(mutant, recorded, own, *, beside=False):
+    """Return the tests to be asked about a mutant, quickest first, and how long they took.
+
+    Those are the tests that run its line; with ``beside``, as a line may be run by a process that a test
+    starts, then the others, too.
+    """
     mine = [test for test in recorded if test.startswith(tuple(own))]
     tests = []
     for first, last in mutant.spans:
         here = {(mutant.file, line) for line in range(first, last + 1)}
         tests = tests or [test for test in mine if here & recorded[test][1]]
+    wanted = mine if beside or not tests else tests
     chosen, total = [], 0
-    for test in sorted(tests or mine, key=lambda test: recorded[test][0]):
+    for test in sorted(wanted, key=lambda test: (test not in tests, recorded[test][0])):
         if chosen and total + recorded[test][0] > LONGEST:
             break
         chosen.append(test)
@@ -503,7 +508,7 @@ def judge_anew(mutants, recorded, folders, own):
         while waiting or running:
             while waiting and free:
                 mutant, folder = waiting.popleft(), free.pop()
-                tests, seconds = choose(mutant, recorded, own)
+                tests, seconds = choose(mutant, recorded, own, beside=True)
                 Path(folder, mutant.file).write_text(mutant.text, encoding="utf-8")
                 files = sorted({test.partition("::")[0] for test in tests})
                 process = start(folder, files, Chosen(tests))
