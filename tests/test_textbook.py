@@ -101,14 +101,21 @@ def by_package(name, w, grads, peak, factors, chosen):
     return path
 
 
-def roundings(name, w, grads, peak, factors, chosen, rule=None) -> float:
+def roundings(name, w, grads, peak, factors, chosen, rule=None, nudged=False) -> float:
     """Return how far the two part, in units of rounding: the largest difference of any weight or memory.
 
     The unit is the number type's eps times the largest value that the tensor had; for weights, also what they
-    would have been without the L1 penalty, for taking it off leaves less.
+    would have been without the L1 penalty, for taking it off leaves less. With ``nudged``, how far the package
+    parts from itself when weights and gradients start one rounding off.
     """
     run = (w, grads, peak, factors)
-    ours, theirs = by_rule(name, *run, chosen, rule), by_package(name, *run, chosen)
+    theirs = by_package(name, *run, chosen)
+    if nudged:
+        eps = torch.finfo(w.dtype).eps
+        off = [g * (1 + eps) for g in grads]
+        ours = by_package(name, w * (1 + eps) + eps, off, peak, factors, chosen)
+    else:
+        ours = by_rule(name, *run, chosen, rule)
     worst = 0.0
     for key in ours[0]:
         a, b = (
@@ -210,7 +217,10 @@ def test_any_settings(name, seed, shape, scale, peak, values):
     w, grads = draw(seed, 20, shape, torch.float64, scale)
     values["l1"] *= scale
     chosen = settings_of(getattr(textbook, name), **values)
-    assert roundings(name, w, grads, peak, falling(name, 20), chosen) < LIMIT
+    run = (w, grads, peak, falling(name, 20), chosen)
+    # With lr·λ/ε above 2 and no memory, Adam + L2 overshoots, and enlarges each rounding at every step.
+    growth = roundings(name, *run, nudged=True) if name == "adam_l2" else 1
+    assert roundings(name, *run) < LIMIT * max(1, growth)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 10.0, "each its own"])
