@@ -101,21 +101,14 @@ def by_package(name, w, grads, peak, factors, chosen):
     return path
 
 
-def roundings(name, w, grads, peak, factors, chosen, rule=None, nudged=False) -> float:
+def roundings(name, w, grads, peak, factors, chosen, rule=None) -> float:
     """Return how far the two part, in units of rounding: the largest difference of any weight or memory.
 
     The unit is the number type's eps times the largest value that the tensor had; for weights, also what they
-    would have been without the L1 penalty, for taking it off leaves less. With ``nudged``, how far the package
-    parts from itself when weights and gradients start one rounding off.
+    would have been without the L1 penalty, for taking it off leaves less.
     """
     run = (w, grads, peak, factors)
-    theirs = by_package(name, *run, chosen)
-    if nudged:
-        eps = torch.finfo(w.dtype).eps
-        off = [g * (1 + eps) for g in grads]
-        ours = by_package(name, w * (1 + eps) + eps, off, peak, factors, chosen)
-    else:
-        ours = by_rule(name, *run, chosen, rule)
+    ours, theirs = by_rule(name, *run, chosen, rule), by_package(name, *run, chosen)
     worst = 0.0
     for key in ours[0]:
         a, b = (
@@ -208,7 +201,8 @@ part = st.floats(0, 0.99)
     scale=st.sampled_from([1e-4, 1e-2, 1.0, 1e2, 1e4]),
     peak=st.floats(1e-4, 0.5),
     values=st.fixed_dictionaries(
-        dict(mu=st.floats(0.01, 0.99), alpha=part, beta1=part, beta2=part)
+        # Without any memory of squares, Adam divides by ε alone after a gradient of 0, and enlarges roundings.
+        dict(mu=st.floats(0.01, 0.99), alpha=part, beta1=part, beta2=st.floats(0.1, 0.99))
         | dict(lam=st.floats(0, 1), eps=st.floats(1e-8, 1), beta=st.floats(0.1, 2))
         | dict(l1=st.floats(0.01, 2))
     ),
@@ -216,11 +210,10 @@ part = st.floats(0, 0.99)
 def test_any_settings(name, seed, shape, scale, peak, values):
     w, grads = draw(seed, 20, shape, torch.float64, scale)
     values["l1"] *= scale
+    if name == "adam_l2":  # it overshoots with lr·λ/ε above 2, and each step enlarges the roundings
+        values["eps"] += peak * values["lam"]
     chosen = settings_of(getattr(textbook, name), **values)
-    run = (w, grads, peak, falling(name, 20), chosen)
-    # With lr·λ/ε above 2 and no memory, Adam + L2 overshoots, and enlarges each rounding at every step.
-    growth = roundings(name, *run, nudged=True) if name == "adam_l2" else 1
-    assert roundings(name, *run) < LIMIT * max(1, growth)
+    assert roundings(name, w, grads, peak, falling(name, 20), chosen) < LIMIT
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 10.0, "each its own"])
