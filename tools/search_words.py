@@ -37,9 +37,12 @@ def place_of(doctree, docname: str, label: str) -> str:
     """Return the anchor of the section with that label: the search quotes what is inside of it."""
     if not label:
         return ""
-    for section in doctree.findall(nodes.section):
-        if label in section["ids"] + section["names"]:
-            return section["ids"][0]
+    for node in doctree.findall(nodes.Element):
+        if label in (*node.get("ids", ()), *node.get("names", ()), node.get("refid")):
+            while node and not isinstance(node, nodes.section):
+                node = node.parent
+            if node:
+                return node["ids"][0]
     raise ExtensionError(f"search_words.toml: {docname} has no section {label!r}")
 
 
