@@ -1,7 +1,7 @@
 """A Sphinx extension: pages are found by the words that people type, as ``search_words.toml`` lists them.
 
-They become entries of the index, which Sphinx's search asks first, and the page's keywords, so that a query may mix
-them with others. ``search.js`` orders what is found.
+They become entries of the index, which Sphinx's search asks first, and the page's keywords, so that a query
+may mix them with others. ``search.js`` orders what is found.
 """
 
 import re
@@ -38,7 +38,7 @@ def place_of(doctree, docname: str, label: str) -> str:
     if not label:
         return ""
     for node in doctree.findall(nodes.Element):
-        if label in (*node.get("ids", ()), *node.get("names", ()), node.get("refid")):
+        if label in node.get("ids", ()):
             while node and not isinstance(node, nodes.section):
                 node = node.parent
             if node:
@@ -62,11 +62,15 @@ def add(app, doctree) -> None:
         doctree.insert(0, nodes.meta(name="keywords", content=", ".join(words_of(found))))
 
 
-def check(app, env) -> None:
-    """A page that is not there would be found by nobody."""
+def check(app, env) -> set[str]:
+    """A page that is not there would be found by nobody; and a build of some pages is made one of all.
+
+    Sphinx forgets the index entries of the pages that it does not write again.
+    """
     for place in app.config.search_words:
         if place.partition("#")[0] not in env.found_docs:
             raise ExtensionError(f"search_words.toml: there is no page {place!r}")
+    return set(env.found_docs) if any(app.builder.get_outdated_docs()) else set()
 
 
 def configure(app, config) -> None:
