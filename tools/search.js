@@ -68,7 +68,7 @@ var Scorer = {
 const LONGEST = 240;
 const quote = (text, found) => {
   const sentences = text.split(/(?<=[。！？])|(?<=[.!?][)”*]?)\s+(?=[\p{Lu}\p{Script=Han}“(])/u);
-  const first = Math.max(sentences.findIndex((sentence) => found(sentence.toLowerCase())), 0);
+  const first = Math.max(sentences.findIndex(found), 0);
   let quoted = sentences[first];
   for (const next of sentences.slice(first + 1)) {
     if (quoted.length + next.length >= LONGEST) break;
@@ -83,21 +83,27 @@ const summary = (html, keywords, anchor) => {
     (target && (target.matches("dt") ? target.nextElementSibling : target.closest("section"))) ||
     page.querySelector("article");
   if (!place) return null;
-  place.querySelectorAll(".headerlink, script, style, .toctree-wrapper").forEach((part) => part.remove());
-  const stems = [...keywords].map((word) => word.toLowerCase().replace(/i$/, "")); // decai: decay
+  page.querySelectorAll(".headerlink, script, style, .toctree-wrapper").forEach((part) => part.remove());
+  // The stem of decay is decai; the book writes warm-up and bfloat16.
+  const stems = [...keywords].map((word) => word.toLowerCase().replace(/i$/, "").replace("bf16", "bfloat16"));
+  const has = (text) => (stem) => text.toLowerCase().replaceAll("-", "").includes(stem);
   const blocks = [...place.querySelectorAll("p, li, dd, tr")]
-    .filter((block) => !block.querySelector("p, li, tr") && !block.closest("pre, thead"))
+    .filter((block) => !block.closest("pre, thead, figure"))
+    .filter((block) => block.matches("tr") || !(block.closest("tr") || block.querySelector("p, li, tr")))
     .map((block) => {
       const parts = block.matches("tr") ? [...block.children] : [block];
+      const term = block.closest("dl.glossary > dd")?.previousElementSibling;
       const text = parts.map((part) => part.textContent.replace(/\s+/g, " ").trim()).join(" · ");
-      const hits = stems.filter((stem) => text.toLowerCase().includes(stem)).length;
-      return { text, rank: hits - (block.querySelector(".math") ? 0.5 : 0) - (text.length < 40 ? 0.7 : 0) };
+      const named = term ? `${term.textContent.trim()}: ${text}` : text;
+      const hits = stems.filter(has(named)).length;
+      const rank = hits - (block.querySelector(".math") ? 0.5 : 0) - (text.length < 40 ? 0.7 : 0);
+      return { text: named, rank };
     });
   if (!blocks.length) return null;
   const best = blocks.reduce((a, b) => (b.rank > a.rank ? b : a));
   const shown = document.createElement("p");
   shown.classList.add("context");
-  shown.textContent = quote(best.text, (text) => stems.some((stem) => text.includes(stem)));
+  shown.textContent = quote(best.text, (text) => stems.some(has(text)));
   return shown;
 };
 if (typeof Search !== "undefined") Search.makeSearchSummary = (...page) => summary(...page) ?? "";

@@ -37,12 +37,13 @@ def place_of(doctree, docname: str, label: str) -> str:
     """Return the anchor of the section with that label: the search quotes what is inside of it."""
     if not label:
         return ""
-    for node in doctree.findall(nodes.Element):
-        if label in node.get("ids", ()):
-            while node and not isinstance(node, nodes.section):
-                node = node.parent
-            if node:
-                return node["ids"][0]
+    labelled = [node for node in doctree.findall(nodes.Element) if label in node.get("ids", ())]
+    # The section itself, or, of a table's label, the one that it is in.
+    for node in sorted(labelled, key=lambda node: not isinstance(node, nodes.section)):
+        while node and not isinstance(node, nodes.section):
+            node = node.parent
+        if node:
+            return node["ids"][0]
     raise ExtensionError(f"search_words.toml: {docname} has no section {label!r}")
 
 

@@ -21,7 +21,8 @@ PAGES = {
     "chapters/07_adam_or_adamw": "Adam or AdamW?\n==============\n\nAdam meets its twin here.\n",
     "chapters/08_setting": "Setting decay\n=============\n\nAdam or not. AdamW is Adam with decay.\n\n"
     ".. _sec-spare:\n\nSpared\n------\n\nFirst words, and many of them, so that it is a line. "
-    "Gains are spared by 0.5 e.g. here. So are biases of all layers. And more.\n",
+    "Gains are spared by 0.5 e.g. here. So are biases of all layers. And more.\n\n"
+    "====  ====\nloss  cause\n====  ====\nNaN   lr is too high for this task, by far\n====  ====\n",
     "glossary": "Glossary\n========\n\n"
     ".. glossary::\n\n   AdamW (解耦权重衰减的 Adam)\n      Adam and decay.\n",
     "api": "API of AdamW\n============\n\n.. py:class:: AdamW\n\n   Adam.\n",
@@ -154,7 +155,7 @@ def test_a_page_in_another_language_says_so(site):
 def test_a_result_quotes_sentences(site):
     html = (site / "chapters/08_setting.html").read_text(encoding="utf-8")
     html = html.replace('<div class="body"', '<article class="body"')  # as the book's theme has it
-    asked = [["bias"], "#spared"], [["decai", "adamw"], ""], [["nowher"], "#spared"]
+    asked = [["bias"], "#spared"], [["decai", "adamw"], ""], [["nowher"], "#spared"], [["nan"], ""]
     script = (
         f"<script>const html = {json.dumps(html).replace('</', '<' + chr(92) + '/')};"
         f"document.title = JSON.stringify({json.dumps(asked)}.map(([words, anchor]) =>"
@@ -174,4 +175,5 @@ def test_a_result_quotes_sentences(site):
         "AdamW is Adam with decay.",
         "First words, and many of them, so that it is a line. Gains are spared by 0.5 e.g. here. "
         "So are biases of all layers. And more.",
+        "NaN · lr is too high for this task, by far",
     ]
