@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb chapters/evidence/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help ready book test notebooks portable reading experiments bench mutants lab site-check linkcheck lock clean distclean
+.PHONY: help ready book test notebooks portable reading experiments bench mutants lab site-check phone linkcheck lock clean distclean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' Makefile | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ lab: ready ## Open the chapters in JupyterLab, which saves only when you save
 site-check: book ## Check the built pages: nothing loaded from elsewhere, links, captions, alt texts, the search
 	@$(BIN)/python tools/check_search.py _build/html
 	@$(BIN)/python tools/check_site.py _build/html
+
+phone: book ## Measure the built pages as a phone shows them; needs Chromium
+	@$(BIN)/python tools/phone.py _build/html
 
 linkcheck: ready ## Ask every server that the book links to whether the page is still there
 	@$(BIN)/jupyter-book build . -q --builder linkcheck --path-output _build/linkcheck

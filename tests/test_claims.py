@@ -25,6 +25,14 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_jupyters_copies_are_no_chapters(folder):
+    before = claims(folder)
+    copies = folder / ".ipynb_checkpoints"
+    copies.mkdir()
+    (copies / "01_first-checkpoint.ipynb").write_bytes((folder / "01_first.ipynb").read_bytes())
+    assert claims(folder) == before
+
+
 def test_claims_are_found_and_sorted(folder):
     found = claims(folder)
     assert [(claim.id, claim.chapter) for claim in found] == [

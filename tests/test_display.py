@@ -122,7 +122,7 @@ def test_rules_stand_side_by_side_with_what_differs_marked():
     assert re.findall(r"<figcaption>(.*?)</figcaption>", shown) == ["One &amp; only", "Two"]
     assert re.findall(r"<mark>(.*?)</mark>", shown) == ["    w = w - g  # here"]
     assert "Not shown" not in shown and "return w &lt; g" in shown
-    assert repr(shown).splitlines() == [
+    lines = [
         "One & only",
         "def one(w, g):",
         "    w = w - g  # here",
@@ -131,6 +131,10 @@ def test_rules_stand_side_by_side_with_what_differs_marked():
         "def two(w, g):",
         "    return w",
     ]
+    assert repr(shown) == "\n".join(lines)
+    # On a phone, one below the other.
+    css = re.search('class="side-by-side" style="(.*?)"', shown)[1].split("; ")
+    assert css == ["display: flex", "flex-wrap: wrap", "gap: 1em"]
 
 
 def test_the_cheat_sheet_shows_the_starting_values():
@@ -151,11 +155,15 @@ def test_readme_and_front_page_show_adamws_starting_values(page):
 
 
 def test_starting_values_of_some_optimizers_or_of_all():
-    assert starting_values("AdamW").splitlines()[2:] == [
+    header, _, *rows = starting_values("AdamW").splitlines()
+    kinds = ["small model, hundreds of steps (measured)", "large network, thousands of steps (customary)"]
+    assert header == f"|  | {kinds[0]} | {kinds[1]} |"
+    assert rows == [
         "| `lr` | 0.001–0.1 | 0.0001–0.001 |",
         "| `weight_decay` | 0.1–3 | 0.01–0.1 |",
     ]
-    assert "customary" not in starting_values("SGD")
+    assert starting_values("SGD").splitlines()[0] == f"|  | {kinds[0]} |"
+    assert "| Adam: `lr` |" in starting_values("Adam", "AdamW")
     every = starting_values().splitlines()
     assert len(every) == 2 + 12 and "| SGD: `lr` | 0.03–1.5 | – |" in every
     with pytest.raises(ValueError, match="optimizers must be among SGD"):

@@ -121,6 +121,15 @@ def decay_recipe(m):
     return dict(tuned=lambda: tasks, SEEDS=range(1))
 
 
+def embedding(m):
+    lrs = {name: values[4:6] for name, values in m.LR.items()}
+    return dict(PASSES=(1,), LR=lrs) | SEEDS
+
+
+def hollows(m):
+    return dict(DRAWS=range(2), TUNING=20, FRESH=50, STEPS=4)
+
+
 def l1_batches(m):
     rates = dict(RATES=m.RATES[:2], FTRL_RATES=m.FTRL_RATES[:2])
     return dict(SEEDS=range(2), STEPS=4, BATCH_SIZES=(16,)) | rates
@@ -194,6 +203,8 @@ TINY = dict(
     adam_settings=adam_settings,
     choosing=choosing,
     decay_recipe=decay_recipe,
+    embedding=embedding,
+    hollows=hollows,
     l1_batches=l1_batches,
     l1_metric=l1_metric,
     l1_network=l1_network,

@@ -18,16 +18,16 @@ DOM = """
 const element = (children = []) => ({ children, style: {}, hidden: false, disabled: false,
   textContent: "", innerHTML: "", get firstElementChild() { return this.children[0]; } });
 const classes = new Set(["history"]), buttons = [element(), element(), element()];
-const slider = element(), label = element(), data = element();
-data.textContent = DATA;
-slider.value = "1";
-const rows = Array.from({ length: ROWS }, () => element([element(), element(), element(),
+const page = { slider: element(), label: element(), data: element() };
+page.data.textContent = DATA;
+page.slider.value = "1";
+page.rows = Array.from({ length: ROWS }, () => element([element(), element(), element(),
   element([element([element(), element()])])]));
 const figure = {
   classList: { add: (name) => classes.add(name) },
-  querySelector: (what) => ({ input: slider, output: label,
-    "script[type='application/json']": data })[what],
-  querySelectorAll: (what) => ({ button: buttons, ".frames tbody tr": rows })[what],
+  querySelector: (what) => ({ input: page.slider, output: page.label,
+    "script[type='application/json']": page.data })[what],
+  querySelectorAll: (what) => ({ button: buttons, ".frames tbody tr": page.rows })[what],
 };
 const document = { querySelectorAll: (what) =>
   what === "figure.history:not(.ready)" && !classes.has("ready") ? [figure] : [] };
@@ -36,10 +36,10 @@ const setInterval = (call, wait) => { timers.set(++count, { call, wait }); retur
 const clearInterval = (which) => timers.delete(which);
 const tick = () => [...timers.values()].forEach((timer) => timer.call());
 const state = () => JSON.stringify({
-  step: +slider.value, label: label.textContent, play: buttons[1].textContent,
+  step: +page.slider.value, label: page.label.textContent, play: buttons[1].textContent,
   back: buttons[0].disabled, on: buttons[2].disabled, timers: timers.size,
   ready: classes.has("ready"),
-  rows: rows.map(({ children: [, formula, number, cell] }) => {
+  rows: page.rows.map(({ children: [, formula, number, cell] }) => {
     const [bar, last] = cell.children[0].children;
     return [formula.innerHTML, number.textContent, bar.style.left, bar.style.width, bar.hidden,
       last.style.left, last.hidden];
@@ -134,7 +134,7 @@ def test_a_step_on_a_step_back_and_the_slider(page):
     check(figure, act(ON), 3)
     check(figure, act(BACK), 2)
     check(figure, act(BACK), 1)
-    check(figure, act("slider.value = '3'; slider.oninput();"), 3)
+    check(figure, act("page.slider.value = '3'; page.slider.oninput();"), 3)
     assert not any(row[-1] for row in act()["rows"])
 
 
@@ -154,7 +154,7 @@ def test_play_goes_to_the_end_and_begins_again(page):
     assert (state["play"], state["timers"], state["step"]) == ("Play", 0, 1)
 
 
-@pytest.mark.parametrize("touch", [BACK, ON, "slider.oninput();"])
+@pytest.mark.parametrize("touch", [BACK, ON, "page.slider.oninput();"])
 def test_whoever_takes_over_stops_the_play(page, touch):
     act = page(history([1.0, 0.5, -1.0, 2.0]))
     act(PLAY + "tick();")
@@ -166,7 +166,7 @@ def test_whoever_takes_over_stops_the_play(page, touch):
 
 def test_play_takes_a_time_to_read(page):
     act = page(history([1.0, 0.5]))
-    act(PLAY + "label.textContent = [...timers.values()][0].wait;")
+    act(PLAY + "page.label.textContent = [...timers.values()][0].wait;")
     assert 1000 <= int(act()["label"]) <= 3000
 
 
@@ -205,6 +205,13 @@ def test_numbers_near_the_largest_do_not_overflow(page):
     row = [line.key for line in figure.lines].index("grad")
     _, _, left, width, *_ = page(figure)()["rows"][row]
     assert (left, width) == ("50%", "50%")
+
+
+def test_a_row_of_zeros_has_the_narrowest_bar(page):
+    figure = history([0.0, 0.0])
+    row = [line.key for line in figure.lines].index("grad")
+    _, _, left, width, *_ = page(figure)()["rows"][row]
+    assert (left, width) == ("0%", "1%")
 
 
 def test_the_page_holds_what_the_script_looks_for():

@@ -201,7 +201,8 @@ part = st.floats(0, 0.99)
     scale=st.sampled_from([1e-4, 1e-2, 1.0, 1e2, 1e4]),
     peak=st.floats(1e-4, 0.5),
     values=st.fixed_dictionaries(
-        dict(mu=st.floats(0.01, 0.99), alpha=part, beta1=part, beta2=part)
+        # Without any memory of squares, Adam divides by ε alone after a gradient of 0, and enlarges roundings.
+        dict(mu=st.floats(0.01, 0.99), alpha=part, beta1=part, beta2=st.floats(0.1, 0.99))
         | dict(lam=st.floats(0, 1), eps=st.floats(1e-8, 1), beta=st.floats(0.1, 2))
         | dict(l1=st.floats(0.01, 2))
     ),
@@ -209,6 +210,8 @@ part = st.floats(0, 0.99)
 def test_any_settings(name, seed, shape, scale, peak, values):
     w, grads = draw(seed, 20, shape, torch.float64, scale)
     values["l1"] *= scale
+    if name == "adam_l2":  # it overshoots with lr·λ/ε above 2, and each step enlarges the roundings
+        values["eps"] += peak * values["lam"]
     chosen = settings_of(getattr(textbook, name), **values)
     assert roundings(name, w, grads, peak, falling(name, 20), chosen) < LIMIT
 

@@ -170,6 +170,9 @@ def test_an_unknown_variable():
         KeyError, match=r"'max_exp_avg_sq' is not in every .*: before, after, grad"
     ):
         trace["max_exp_avg_sq"]
+    trace.rows[0][-1]["late"] = trace.rows[0][-1]["grad"]  # it tells what the last step has
+    with pytest.raises(KeyError, match=r"'new' is not in every .*: before, .*, late\W"):
+        trace["new"]
     with pytest.raises(KeyError, match=r"nothing yet\W$"):
         Trace(trace.optimizer)["exp_avg"]
     with pytest.raises(KeyError, match=r"Got 1, not one of 0\W$"):
@@ -230,6 +233,15 @@ def test_keeps_to_the_device_and_type(device, dtype):
     for name in ("before", "exp_avg", "rate", "decay", "l1"):
         assert trace[name].device == param.device and trace[name].dtype == dtype
         assert trace[name].shape == (1, 2)
+
+
+def test_keeps_to_a_device_that_is_not_the_default():
+    param = torch.nn.Parameter(torch.ones(2, device="meta"))  # which has no values
+    optimizer = lessons.AdamW([param])
+    with Trace(optimizer) as trace:
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    assert all(trace[name].is_meta for name in ("before", "rate", "decay", "l1"))
 
 
 # --- what makes other tracers lie: kinds from public reports ---------------------------------------
@@ -409,6 +421,14 @@ def test_an_infinite_weight_does_not_spoil_terms_that_are_off(decay):
     assert trace["update"].isfinite().all() and trace["grad"].isfinite().all()
     assert adds_up(trace) and not trace["decay"][:, 0].any()
     assert trace["decay"][:, 1].all() == bool(decay)
+
+
+def test_the_penalty_of_a_weight_of_0_has_no_slope():
+    w = torch.nn.Parameter(torch.tensor([0.0, 2.0]))
+    optimizer = lessons.SGD([w], lr=0.1, l1=0.5, l1_method="subgradient")
+    with Trace(optimizer) as trace:
+        steps(optimizer, torch.ones(1, 2))
+    assert trace["total_grad"].tolist() == [[1.0, 1.5]]
 
 
 def test_a_state_that_is_none_is_left_out():

@@ -1,11 +1,12 @@
 """Break the code on purpose, one small change at a time, and see whether a test notices each.
 
-Usage: mutants.py [--every N] [FILE[:LINE] …], such as src/lessons/optim/adam.py; without names, all of the
-project's own code. Takes minutes a file; with --every 3, which makes every third change, a third of that.
+Usage: mutants.py [--every N] [--jobs N] [FILE[:LINE] …], such as src/lessons/optim/adam.py; without
+names, all of the project's own code. Takes minutes a file; with --every 3, which makes every third change,
+a third of that. With --jobs 1 on a machine that has other work to do.
 Works on copies, so that nothing of the project is changed, whenever it ends.
 
-For each change the quickest of the tests that run its line are run. What no test notices is printed as a
-diff; a change that no test could notice stands, with the reason, in equivalent_mutants.toml.
+For each change the quickest of the tests that run its line are run, then others. What no test notices is
+printed as a diff; a change that no test could notice stands, with the reason, in equivalent_mutants.toml.
 """
 
 import argparse
@@ -14,7 +15,10 @@ import collections
 import contextlib
 import copy
 import difflib
+import functools
+import gc
 import importlib
+import inspect
 import json
 import os
 import re
@@ -22,12 +26,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import tomllib
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,8 +48,8 @@ TESTS = {
     "src/lessons/optim/": (
         *("tests/optim/test_parity.py", "tests/optim/test_l1.py", "tests/optim/test_base.py"),
         *("tests/optim/test_complex_and_sparse.py", "tests/optim/test_settings.py"),
+        "tests/optim/test_checkpoints.py",
     ),
-    "src/lessons/optim/base.py": ("tests/optim/test_checkpoints.py",),
     "src/lessons/stack.py": (
         *("tests/test_sweep.py", "tests/test_sweep_arguments.py"),
         *("tests/test_sweep_resume.py", "tests/test_sweep_executor.py"),
@@ -55,7 +60,6 @@ TESTS = {
 }
 GOAL = 0.95
 LONGEST = 30  # seconds of tests asked about one change; the slowest are left out
-JOBS = 2
 
 SWAPPED = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
@@ -259,28 +263,21 @@ class Recorder:
         self.folder = folder
         self.files = {str(Path(folder, file)): file for file in files}
         self.seconds = {}  # test → (of its fixtures, of itself)
-        self.lines = {}  # test → {(file, line)}
+        self.coverage = coverage.Coverage(None, config_file=False, include=list(self.files))
+        self.coverage.set_option("run:core", "ctrace")  # the one that tells the tests apart
+        self.coverage.set_option("run:disable_warnings", ["no-data-collected"])
 
     def pytest_configure(self):
         del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        self.coverage.start()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        lines = self.lines[item.nodeid] = set()
-
-        def note(frame, event, _):
-            file = self.files.get(frame.f_code.co_filename)
-            if file:
-                lines.add((file, frame.f_lineno))
-                return note
-
-        threading.settrace(note)
-        sys.settrace(note)
+        self.coverage.switch_context(item.nodeid)
         try:
             return (yield)
         finally:
-            sys.settrace(None)
-            threading.settrace(None)
+            self.coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report):
         seconds = self.seconds.setdefault(report.nodeid, [0, 0])
@@ -291,8 +288,14 @@ class Recorder:
         for test, (before, _) in self.seconds.items():
             name = test.partition("[")[0]
             fixtures[name] = max(fixtures[name], before)
+        self.coverage.stop()
+        lines = collections.defaultdict(list)
+        for path, file in self.files.items():
+            for line, tests in self.coverage.get_data().contexts_by_lineno(path).items():
+                for test in tests:
+                    lines[test].append((file, line))
         tests = {
-            test: [fixtures[test.partition("[")[0]] + itself, sorted(self.lines[test])]
+            test: [fixtures[test.partition("[")[0]] + itself, lines[test]]
             for test, (_, itself) in self.seconds.items()
         }
         modules = [
@@ -325,6 +328,82 @@ class Chosen:
         items.sort(key=lambda item: self.place[item.nodeid])
 
 
+class Quick(Chosen):
+    """A plugin of pytest that collects tests once, and forks for each of many mutants of one file.
+
+    A fork gives the file's functions their changed code, wherever they have been imported to. What is
+    noticed is written to quick.txt; all else, as what an import does, is to be judged anew.
+    """
+
+    def __init__(self, mutants, recorded, tests):
+        super().__init__(recorded)
+        self.mutants, self.recorded, self.tests = mutants, recorded, tests  # number → mutant
+
+    def pytest_runtestloop(self, session):
+        items = {item.nodeid: item for item in session.items}
+        for number, mutant in self.mutants.items():
+            path, place = ROOT / mutant.file, Path(mutant.file).absolute()
+            swaps = []
+            if path.suffix == ".py":
+                rest, functions = bodies(path.read_text(encoding="utf-8"), str(place))
+                other, changed = bodies(mutant.text, str(place))
+                live = [f for f in alive(str(place)) if place_of(f.__code__) in functions]
+                if live and rest != other:
+                    continue
+                new = dict(zip(functions, changed.values(), strict=True))
+                swaps = [(f, new[place_of(f.__code__)]) for f in live]
+            tests, seconds = choose(mutant, self.recorded, self.tests)
+            place.write_text(mutant.text, encoding="utf-8")
+            limit = time.monotonic() + time_of(seconds)
+            process = os.fork()
+            if not process:
+                os.setsid()
+                for function, code in swaps:
+                    function.__code__ = code
+                session.items[:] = [items[test] for test in tests]
+                return None  # and pytest runs these
+            try:
+                over, verdict = ended(process)
+                while not over and time.monotonic() < limit:
+                    time.sleep(0.01)
+                    over, verdict = ended(process)
+            finally:
+                end(process)
+                shutil.copy2(path, place)
+            if not over or verdict == "noticed":
+                with open("quick.txt", "a", encoding="utf-8") as file:
+                    file.write(f"{number} {verdict if over else 'timed out'}\n")
+        return True
+
+
+@functools.cache
+def alive(file):
+    """Return all functions that are made from a file."""
+    functions = [f for f in gc.get_objects() if type(f) is types.FunctionType]
+    gc.freeze()  # or each fork copies what it never changes; hides them from get_objects
+    return [f for f in functions if f.__code__.co_filename == file]
+
+
+def place_of(code):
+    """Return the name and the line that tell a function of a file from its others."""
+    return code.co_qualname, code.co_firstlineno
+
+
+def bodies(text, file):
+    """Return what a file does when it is imported, and the code of its functions by name and line."""
+    rest, functions, modules = [], {}, [compile(text, file, "exec")]
+    for module in modules:  # and the bodies of classes, comprehensions
+        rest.append((module.co_code, module.co_names, module.co_varnames))
+        for constant in module.co_consts:
+            if not isinstance(constant, types.CodeType):
+                rest.append(repr(constant))
+            elif constant.co_flags & inspect.CO_OPTIMIZED and constant.co_name[0] != "<":
+                functions[place_of(constant)] = constant
+            else:
+                modules.append(constant)
+    return rest, functions
+
+
 def start(folder, tests, plugin):
     """Start pytest on ``tests`` in a copy of the project; return the id of the process and its group."""
     process = os.fork()
@@ -338,9 +417,10 @@ def start(folder, tests, plugin):
         os.dup2(output, 2)
         os.environ |= dict(PYTHONPATH=f"{folder}/src", OMP_NUM_THREADS="1", HOME=folder)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take a second to load
-        sys.dont_write_bytecode = isinstance(plugin, Chosen)  # what is changed is not cached
+        if isinstance(plugin, Chosen):  # what is changed is not cached
+            sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
         sys.path.insert(0, f"{folder}/src")
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=short"]
         code = pytest.main([*options, f"--rootdir={folder}", *tests], plugins=[plugin])
         sys.stdout.flush()
         os._exit(code)
@@ -376,15 +456,20 @@ def record(folder, files, tests):
     return {test: (seconds, set(map(tuple, lines))) for test, (seconds, lines) in found.items()}
 
 
-def choose(mutant, recorded, own):
-    """Return the tests to be asked about a mutant, quickest first, and how long they took."""
+def choose(mutant, recorded, own, *, beside=False):
+    """Return the tests to be asked about a mutant, quickest first, and how long they took.
+
+    Those are the tests that run its line; with ``beside``, as a line may be run by a process that a test
+    starts, then the others, too.
+    """
     mine = [test for test in recorded if test.startswith(tuple(own))]
     tests = []
     for first, last in mutant.spans:
         here = {(mutant.file, line) for line in range(first, last + 1)}
         tests = tests or [test for test in mine if here & recorded[test][1]]
+    wanted = mine if beside or not tests else tests
     chosen, total = [], 0
-    for test in sorted(tests or mine, key=lambda test: recorded[test][0]):
+    for test in sorted(wanted, key=lambda test: (test not in tests, recorded[test][0])):
         if chosen and total + recorded[test][0] > LONGEST:
             break
         chosen.append(test)
@@ -392,40 +477,81 @@ def choose(mutant, recorded, own):
     return chosen, total
 
 
-def judge(mutants, recorded, folders):
+def time_of(seconds):
+    """Return how long tests that took ``seconds`` may take on changed code."""
+    return 30 + 5 * seconds
+
+
+def ended(process):
+    """Return True if a process has ended, and its verdict."""
+    there, status = os.waitpid(process, os.WNOHANG)
+    code = os.waitstatus_to_exitcode(status)
+    quiet = code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    crashed = code < 0 or code == pytest.ExitCode.INTERNAL_ERROR
+    return bool(there), "survived" if quiet else "crashed" if crashed else "noticed"
+
+
+def judge(mutants, recorded, folders, tests):
     """Run the tests on each mutant. Yield (mutant, "noticed", "timed out", "crashed" or "survived")."""
+    noticed = set()
+    for mutant, verdict in judge_quickly(mutants, recorded, folders, tests):
+        noticed.add(mutant)
+        yield mutant, verdict
+    rest = [mutant for mutant in mutants if mutant not in noticed]
+    yield from judge_anew(rest, recorded, folders, tests)
+
+
+def judge_anew(mutants, recorded, folders, own):
+    """Run the tests on each mutant in a process that imports all anew. Yield it and what came of it."""
     waiting, free, running = collections.deque(mutants), list(folders), {}
     try:
         while waiting or running:
             while waiting and free:
                 mutant, folder = waiting.popleft(), free.pop()
-                tests, seconds = choose(mutant, recorded, tests_of(mutant.file))
+                tests, seconds = choose(mutant, recorded, own, beside=True)
                 Path(folder, mutant.file).write_text(mutant.text, encoding="utf-8")
                 files = sorted({test.partition("::")[0] for test in tests})
                 process = start(folder, files, Chosen(tests))
-                running[process] = mutant, folder, time.monotonic() + 30 + 5 * seconds
+                running[process] = mutant, folder, time.monotonic() + time_of(seconds)
             for process, (mutant, folder, limit) in list(running.items()):
-                ended, status = os.waitpid(process, os.WNOHANG)
-                late = not ended and time.monotonic() > limit
-                if ended or late:
+                over, verdict = ended(process)
+                late = not over and time.monotonic() > limit
+                if over or late:
                     end(process)
                     del running[process]
-                    shutil.copy(ROOT / mutant.file, Path(folder, mutant.file))
+                    shutil.copy2(ROOT / mutant.file, Path(folder, mutant.file))
                     free.append(folder)
-                    code = os.waitstatus_to_exitcode(status)
-                    quiet = code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-                    crashed = code < 0 or code == pytest.ExitCode.INTERNAL_ERROR
-                    yield (
-                        mutant,
-                        "timed out" if late
-                        else "survived" if quiet
-                        else "crashed" if crashed
-                        else "noticed",
-                    )
+                    yield mutant, "timed out" if late else verdict
             time.sleep(0.02)
     finally:
         for process in running:
             end(process)
+
+
+def judge_quickly(mutants, recorded, folders, tests):
+    """Run the tests on each mutant in processes that have collected them. Yield those that are noticed."""
+    processes = {}
+    try:
+        for i, folder in enumerate(folders):
+            Path(folder, "quick.txt").write_text("")
+            own = dict(list(enumerate(mutants))[i :: len(folders)])
+            processes[start(folder, tests, Quick(own, recorded, tests))] = folder
+        seen = dict.fromkeys(folders, 0)
+        while processes:
+            time.sleep(0.05)
+            for process, folder in list(processes.items()):
+                over, _ = ended(process)
+                lines = Path(folder, "quick.txt").read_text().splitlines()
+                for line in lines[seen[folder] :]:
+                    number, _, verdict = line.partition(" ")
+                    yield mutants[int(number)], verdict
+                seen[folder] = len(lines)
+                if over:
+                    del processes[process]
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGTERM)  # it ends its own
+            os.waitpid(process, 0)
 
 
 def difference(mutant):
@@ -439,6 +565,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="FILE[:LINE]")
     parser.add_argument("--every", type=int, default=1, metavar="N")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
     options = parser.parse_args(arguments)
     targets = sorted({p.relative_to(ROOT).as_posix() for t in TARGETS for p in ROOT.glob(t)})
     wanted = [name.partition(":")[::2] for name in options.names or targets]
@@ -451,7 +578,7 @@ def main(arguments):
     every = [t for t in every if not any(t.startswith(f"{folder}/") for folder in every)]
     total = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
-        folders = [str(Path(place, str(i)).resolve()) for i in range(JOBS)]
+        folders = [str(Path(place, str(i)).resolve()) for i in range(options.jobs)]
         left_out = shutil.ignore_patterns(".git", ".venv", "_build", ".*cache*", "__pycache__")
         for folder in folders:
             shutil.copytree(ROOT, folder, ignore=left_out)
@@ -463,7 +590,7 @@ def main(arguments):
                 results = {m: "survived" for m in asked}
             else:
                 results = {}
-                for mutant, verdict in judge(asked, recorded, folders):
+                for mutant, verdict in judge(asked, recorded, folders, tests[file]):
                     results[mutant] = verdict
                     print(f"{file}: {len(results)} of {len(asked)}", end="\r", file=sys.stderr)
             count = collections.Counter(results.values(), listed=len(mutants) - len(asked))

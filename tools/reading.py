@@ -28,7 +28,7 @@ MOST = {"words": 1500, "code": 60, "tables": 3, "first": FIRST_SCREEN, "long": 0
 PICTURES = 3  # at least
 
 UNCOUNTED_SECTIONS = ("exercises", "solutions", "further reading")
-FOLDED = {"dropdown", "toggle", "details", "exercise", "solution", "solution-start", "hint"}
+FOLDED = {"dropdown", "toggle", "details", "exercise", "solution", "hint"}
 PICTURE = {"figure", "figure-md", "glue:figure", "image", "video"}
 CODE = {"code", "code-block", "code-cell", "literalinclude", "sourcecode"}
 NO_PROSE = {"math", "bibliography", "contents", "tableofcontents", "raw", "eval-rst"}
@@ -133,7 +133,7 @@ class Page:
     def heading(self, level: int, title: str):
         if self.skipped_level is not None and level <= self.skipped_level:
             self.skipped_level = None
-        if self.skipped_level is None and title.strip().lower() in UNCOUNTED_SECTIONS:
+        if self.skipped_level is None and title.lower() in UNCOUNTED_SECTIONS:
             self.skipped_level = level
 
     def fence(self, token, prose: bool):
@@ -147,14 +147,14 @@ class Page:
             self.lines(options_and_body(token.content)[1] if name else token.content)
             return
         options, body = options_and_body(token.content)
-        if "dropdown" in options.get("class", "") or "toggle" in options.get("class", ""):
+        if {"dropdown", "toggle"} & set(options.get("class", "").split()):
             return
         if name in PICTURE:
             self.picture()
         if name in ("list-table", "csv-table"):
             self.reading.tables += 1
             return
-        self.read_markdown(body, prose=prose and name not in PICTURE and name != "table")
+        self.read_markdown(body, prose=prose and name not in PICTURE)
 
     def inline(self, token, prose: bool):
         parts = []
@@ -167,8 +167,6 @@ class Page:
                 parts.append(re.sub(r"\s*<[^>]*>$", "", child.content))
             elif child.type in ("softbreak", "hardbreak"):
                 parts.append(" ")
-            elif child.type.startswith("math"):
-                parts.append("$")  # stands for a formula: no word, but no end of a sentence
         if not prose:
             return
         text = "".join(parts)
@@ -184,7 +182,7 @@ def count(text: str) -> int:
 def sentences(text: str) -> list[str]:
     """Part a paragraph where a sentence ends; names such as *lr* may begin the next one."""
     end = r"(?:(?<=[.!?])|(?<=[.!?][\"”’)]))(?<!e\.g\.)(?<!i\.e\.)(?<!al\.)(?<!vs\.)(?<!cf\.)\s+"
-    return re.split(end, text.strip())
+    return re.split(end, text)
 
 
 def options_and_body(content: str) -> tuple[dict, str]:

@@ -153,7 +153,7 @@ def _copy(value, param: Tensor) -> Tensor:
     """Return a number or tensor as a dense tensor of ``param``'s shape, of float32 at least."""
     dtype = torch.promote_types(param.dtype, torch.float32)
     value = torch.as_tensor(value, dtype=dtype, device=param.device)
-    return value.detach().to_dense().expand_as(param).clone()
+    return value.to_dense().expand_as(param).clone()
 
 
 def _copies(values: dict, param: Tensor) -> dict:

@@ -174,7 +174,7 @@ def test_rejects_a_default_that_every_group_overrides(name):
 @pytest.mark.parametrize("name, argument, label", ARGUMENTS)
 @pytest.mark.parametrize("value", ["0.1", None, True, 1j])
 def test_rejects_what_is_no_number(name, argument, label, value):
-    with pytest.raises(TypeError, match=argument):
+    with pytest.raises(TypeError, match=rf"^{argument}(\[[01]\])? must be a number"):
         getattr(lessons, name)([torch.zeros(1)], **bad_settings(argument, label, value))
 
 
@@ -224,6 +224,7 @@ def test_settings_under_which_an_l1_penalty_has_no_size(settings):
         ValueError, match="l1 wants momentum below 1 and dampening of at most 1, but got"
     ):
         lessons.SGD([torch.zeros(1)], l1=0.1, **settings)
+    lessons.SGD([torch.zeros(1)], l1=0.1, momentum=0.9, dampening=1)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, "0-d", "1-d", "2-d"])
@@ -554,6 +555,74 @@ def test_training_goes_on_from_a_copy(name, settings, how):
                 torch.as_tensor(again.state[a][k]).equal(torch.as_tensor(whole.state[b][k]))
                 for k in again.state[a]
             )
+
+
+# --- a rule of one's own ---------------------------------------------------------------------------
+
+
+def counts_gradients(param, grad, state, *, lr):
+    state["seen"] += 1
+    param.add_(grad, alpha=-lr)
+
+
+def test_a_linear_rule_without_decay_takes_sparse_gradients():
+    class Plain(base.Optimizer):
+        rule = staticmethod(counts_gradients)
+        linear, no_sparse, numbers = True, None, ()
+        check = staticmethod(lambda group: None)
+        init_state = staticmethod(lambda param, group: {"seen": param * 0 + group["from"]})
+
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = Plain([param], {"lr": 0.5, "maximize": False, "from": 7})
+    for grad in (torch.ones(3), torch.tensor([0.0, 2.0, 0.0]).to_sparse()):
+        param.grad = grad
+        optimizer.step()
+    assert param.tolist() == [0.5, -0.5, 0.5]
+    assert optimizer.state[param]["seen"].tolist() == [9, 9, 9]
+
+
+def test_a_rule_says_how_it_starts_and_what_it_takes():
+    class Bare(base.Optimizer):
+        rule = staticmethod(counts_gradients)
+
+    class Checked(Bare):
+        check = staticmethod(lambda group: None)
+
+    settings = dict(lr=0.5, maximize=False)
+    with pytest.raises(NotImplementedError):
+        Bare([torch.zeros(1)], settings)
+    param = torch.nn.Parameter(torch.ones(1))
+    param.grad = torch.ones(1)
+    with pytest.raises(NotImplementedError):
+        Checked([param], settings).step()
+    with pytest.raises(TypeError, match="__init_subclass__"):
+
+        class Odd(Bare, colour="red"):
+            pass
+
+
+# --- the count of steps ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def default_type():
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+def test_the_count_goes_on_whatever_torchs_default_type_and_device(default_type):
+    default_type(torch.bfloat16)  # 256 + 1 is 256 in it
+    with torch.device("meta"):
+        state = {"step": base.new_step()}
+    for _ in range(300):
+        step = base.next_step(state)
+    assert step == 300
+
+
+def test_a_count_from_a_gpu_comes_to_the_cpu():
+    with FakeTensorMode():
+        assert base.as_step(torch.ones((), device="cuda")).device.type == "cpu"
 
 
 # --- a GPU that is not there ----------------------------------------------------------------------

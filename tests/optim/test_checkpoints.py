@@ -79,6 +79,13 @@ def test_the_count_of_steps_may_be_a_number(name, kind):
     assert kind is torch.tensor or state["step"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_checkpoint_from_before_the_first_step(name):
+    param, optimizer = trained(name, steps=0)
+    other = assert_goes_on(name, param, optimizer, saved(optimizer), lr=0.5)
+    assert other.param_groups[0]["lr"] == 0.1
+
+
 @pytest.mark.parametrize("name", IN_TORCH)
 @pytest.mark.parametrize("setting", ["nesterov", "momentum", "centered", "maximize"])
 def test_a_setting_that_came_late_is_read_as_torch_does(name, setting):

@@ -7,6 +7,7 @@ import torch
 from parity import NAMES, assert_equal, product, show
 
 import lessons
+from lessons.optim.base import add_quotient_, add_square_
 
 STEPS = 50
 COMPLEX = [torch.complex64, torch.complex128]
@@ -272,6 +273,23 @@ def test_sparse_is_refused_in_torchs_words(name):
     assert_refused(ours, f"^{theirs.value}$")
 
 
+def test_ftrl_refuses_sparse():
+    param = torch.nn.Parameter(torch.ones(20))
+    param.grad = sparse_grad(param)
+    words = "^the rule does not support sparse gradients$"
+    assert_refused(lessons.FTRLProximal([param]), words)
+
+
+def test_a_factor_scales_a_sparse_term():
+    """At the entries; the rule that takes them today has only a factor of 1."""
+    y = torch.tensor([0.0, 2.0, 0.0, -3.0]).to_sparse()
+    x = torch.ones(4)
+    assert add_square_(x, y, 0.5).tolist() == [3.0, 5.5]
+    assert x.tolist() == [1.0, 3.0, 1.0, 5.5]
+    add_quotient_(x, y, torch.tensor([2.0, 3.0]), -0.5)
+    assert x.tolist() == [1.0, 2.5, 1.0, 6.0]
+
+
 @pytest.mark.parametrize("weight_decay", [0.1, torch.tensor([0.1])])
 @pytest.mark.parametrize("name", ["SGD", "Adagrad"])
 def test_sparse_with_weight_decay_is_refused(name, weight_decay):
@@ -291,6 +309,14 @@ def test_adagrad_refuses_sparse_with_l1(l1):
     dense.grad, param.grad = torch.ones(2), sparse_grad(param)
     optimizer = lessons.Adagrad([dense, param], l1=l1)
     assert_refused(optimizer, "^l1 is not compatible with sparse gradients in Adagrad$")
+
+
+def test_sparse_with_an_l1_of_0_takes_the_subgradient():
+    param = torch.nn.Parameter(torch.ones(20))
+    param.grad = sparse_grad(param)
+    expected = 1 - 0.1 * param.grad.to_dense()
+    lessons.SGD([param], lr=0.1, l1=0, l1_method="subgradient").step()
+    torch.testing.assert_close(param.detach(), expected)
 
 
 @pytest.mark.parametrize("momentum", [0, 0.9])

@@ -108,6 +108,11 @@ def test_follows_the_published_algorithm(per_step, lr, beta, l1, l2):
         assert (seen == 0).any() and (seen != 0).any()
 
 
+def test_the_first_step_by_default():
+    """lr / (beta + √g²) · g, with lr 0.1 and beta 1 and without penalties."""
+    assert run([0.0, 3.0], [1.0])[0].tolist() == pytest.approx([-0.05, 2.95])
+
+
 numbers = st.floats(-5, 5)
 
 

@@ -71,6 +71,12 @@ def test_cumulative_penalty_collects_what_was_skipped():
     assert param.tolist() == [1.0, -1.0] and received.tolist() == [-4.0, 4.0]
 
 
+def test_cumulative_penalty_leaves_a_zero_that_rounding_has_charged_too_much():
+    param, received = torch.zeros(2), torch.tensor([-1.0, 1.0])
+    assert cumulative_penalty_(param, received, 0.75).tolist() == [0.0, 0.0]
+    assert received.tolist() == [-1.0, 1.0]
+
+
 def test_cumulative_penalty_takes_a_due_for_each_model():
     param, received = torch.full((2, 3), 2.0), torch.zeros(2, 3)
     cumulative_penalty_(param, received, torch.tensor([[0.5], [3.0]]))

@@ -382,6 +382,16 @@ def test_ftrls_lr_0_is_the_limit_of_small_rates(l1, l2, per_step):
         assert (ends[0.0] == 0).any()
 
 
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_ftrl_keeps_its_last_rate_above_0(kind):
+    param, optimizer = one_param("FTRLProximal", lr=kind(0.25))
+    for rate in (0.25, 0.0, 0.0):
+        optimizer.param_groups[0]["lr"] = kind(rate)
+        optimizer.step()
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert optimizer.state[param]["lr"] == 0.25
+
+
 # --- one value a model, on a GPU that is not there ------------------------------------------------------
 
 
@@ -409,6 +419,6 @@ def test_what_counts_as_one_number():
     assert base.is_zero(0) and base.is_zero(0.0) and base.is_zero(torch.tensor(0.0))
     assert base.is_zero(np.float64(0)) and not base.is_zero(1e-300)
     assert not base.is_zero(torch.zeros(2, 1)) and base.varies(torch.zeros(2, 1))
-    assert not base.varies(0.5) and not base.varies(torch.tensor(0.5))
+    assert base.varies(torch.zeros(2)) and not base.varies(0.5) and not base.varies(torch.tensor(0.5))
     assert not base.varies(np.float32(0.5))
     check_number("x", 0.0)

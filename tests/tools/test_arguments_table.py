@@ -1,11 +1,15 @@
 """The table of arguments, and what it promises: nothing of torch's is left out without a reason."""
 
 import inspect
+import io
+import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from sphinx.application import Sphinx
 
 import lessons
 
@@ -115,3 +119,47 @@ def test_the_table_of_what_ours_refuse_is_markdown():
     lines = tool["stricter_table"]().splitlines()
     assert len(lines) == len(tool["NAMES"]) + 2
     assert {line.count("|") for line in lines} == {len(tool["NONSENSE"]) + 2}
+
+
+def test_the_tables_are_filled_in():
+    every = [tool["table"](name) for name in tool["NAMES"]] + [tool["stricter_table"]()]
+    assert set(re.findall("[A-Z]{2,}", " ".join(row["note"] for row in ROWS))) == {"GPU", "CUDA"}
+    assert {table.splitlines()[1] for table in every[:-1]} == {"|---|---|:-:|:-:|---|"}
+    header, rule, *rows = every[-1].splitlines()
+    assert header == "| optimizer | negative | NaN | infinite | a bool | text |"
+    assert rule == "|---|---|---|---|---|---|"
+    sgd = rows[tool["NAMES"].index("SGD")].split(" | ")
+    assert sgd[:3] == ["| SGD", "`dampening`", "`lr`, `momentum`, `dampening`, `weight_decay`"]
+    assert "–" in {cell for row in rows for cell in row.split(" | ")}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Return a function that builds a page of some text: the application, its warnings, the page."""
+    monkeypatch.syspath_prepend(TOOL.parent)
+    (tmp_path / "conf.py").write_text("extensions = ['myst_parser', 'arguments']\n")
+
+    def build(text):
+        (tmp_path / "index.md").write_text(f"# Title\n\n{text}", encoding="utf-8")
+        out, warnings = tmp_path / "out", io.StringIO()
+        words = dict(status=None, warning=warnings, freshenv=True)
+        app = Sphinx(tmp_path, tmp_path, out, out, "html", **words)
+        app.build()
+        return app, warnings.getvalue(), (out / "index.html").read_text(encoding="utf-8")
+
+    yield build
+    del sys.modules["arguments"]
+
+
+def test_a_page_shows_the_tables(site):
+    app, warnings, page = site("```{arguments} SGD\n```\n\n```{stricter}\n```\n")
+    assert not warnings and page.count("<table") == 2
+    assert "the whole step as one kernel" in page and "a bool" in page
+    # Pages may be read and written by several processes.
+    extension = app.extensions["arguments"]
+    assert extension.parallel_read_safe and extension.parallel_write_safe
+
+
+def test_a_page_cannot_ask_for_the_table_of_another_optimizer(site):
+    _, warnings, _ = site("```{arguments} Lion\n```\n")
+    assert "one of SGD, Adagrad, Adam, AdamW, RMSprop, but got 'Lion'" in warnings

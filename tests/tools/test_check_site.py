@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "check_site.py"
 GOOD = '<p id="top">Hi</p><img src="a.png" alt="A curve."><a href="#top">up</a><script src="a.js"></script>'
 
 
-def check(site, **pages):
+def check(site, env=None, **pages):
     (site / "chapters").mkdir()
     for name in ("a.png", "a.js", "mathjax.js", "a λ.png"):
         (site / name).write_text("")
@@ -17,7 +18,8 @@ def check(site, **pages):
         path = site / f"{name}.html"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"<html><body>{body}</body></html>", encoding="utf-8")
-    return subprocess.run([sys.executable, TOOL, site], capture_output=True, text=True)
+    env = os.environ | (env or {})
+    return subprocess.run([sys.executable, TOOL, site], capture_output=True, text=True, env=env)
 
 
 def test_a_sound_site_passes(tmp_path):
@@ -143,6 +145,11 @@ def test_all_problems_of_all_pages_are_counted(tmp_path):
     )
     assert len(result.stderr.splitlines()) == 3
     assert result.stdout == "site-check: 3 problems\n"
+
+
+def test_the_name_of_a_page_is_shown_whatever_the_locale(tmp_path):
+    result = check(tmp_path, {"PYTHONIOENCODING": "ascii"}, **{"größe": '<a href="x">x</a>'})
+    assert result.stderr.startswith(r"gr\xf6\xdfe.html: ") and result.returncode == 1
 
 
 def test_without_a_site_it_says_how_it_is_called():

@@ -133,6 +133,38 @@ def test_what_no_test_notices_is_shown_as_a_diff_and_fails(project):
     assert code == 1
 
 
+def test_what_an_import_does_is_changed_too(project):
+    code = "LIMIT = 3\n\n\ndef size(x, scale=1):\n    return x / scale - LIMIT\n"
+    (project / "src/lessons/tiny.py").write_text(code)
+    (project / "tests/test_tiny.py").write_text(TESTS.format(6))
+    output, _ = run(project)
+    assert "all: 80.0% of 5 noticed; 1 survived" in output
+    assert "(x * scale)" in output
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_tests_are_collected_once_for_all_changes_that_they_notice(project, jobs):
+    seen = project.parent / f"{project.name}-seen"
+    (project / "tests/test_tiny.py").write_text(
+        f"{TESTS.format(-3)}\nprint('here', file=open({str(seen)!r}, 'a'))\n"
+    )
+    output, _ = run(project, "--jobs", jobs, "src/lessons/tiny.py")
+    assert "all: 60.0% of 5 noticed; 2 survived" in output
+    # To record the lines, for each job, and for each of the two that survived.
+    assert len(seen.read_text().split()) == 1 + int(jobs) + 2
+
+
+def test_what_only_a_process_that_a_test_starts_would_notice(project):
+    code = "from lessons.tiny import size; assert size(-3) == 3"
+    (project / "tests/test_tiny.py").write_text(
+        "import subprocess, sys\nfrom lessons.tiny import size\n\n"
+        "def test_here():\n    size(-3), size(3)\n\n"
+        f"def test_there():\n    subprocess.run([sys.executable, '-c', {code!r}], check=True)\n"
+    )
+    output, _ = run(project)
+    assert "all: 60.0% of 5 noticed; 2 survived" in output
+
+
 def test_a_part_can_be_asked_for(project):
     output, _ = run(project, "--every", "2", "src/lessons/tiny.py")
     assert "all: 66.7% of 3 noticed; 1 survived" in output

@@ -58,10 +58,47 @@ def code(source="a = 1", *outputs, tags=()):
         ("```{figure} a.png\n:alt: what\nThe caption\n```\nword", 1),
         ("<!-- a remark -->\n\n% another\n\nword", 1),
         ("---\ntitle: front\n---\nword", 1),
+        ("one\ntwo  \nthree", 3),
+        ("one $$x + y$$ two", 2),
+        (f"{TABLE}\n\nword", 1),
+        (f"```{{table}} A title\n{TABLE}\n```\nword", 1),
+        ("```{admonition} x\n:class: tip toggle\ntwo words\n```", 0),
     ],
 )
 def test_words(read, text, words):
     assert read(text).words == words
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("dropdown", "toggle", "details", "exercise", "solution", "hint"),
+        *("math", "bibliography", "contents", "tableofcontents", "raw", "eval-rst"),
+    ],
+)
+def test_directives_without_prose(read, name):
+    page = read(f"```{{{name}}} x\ntwo words\n```\nword")
+    assert (page.words, page.code, page.pictures) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["code", "code-block", "code-cell", "literalinclude", "sourcecode"]
+)
+def test_directives_of_code(read, name):
+    page = read(f"```{{{name}}} python\n:class: x\na = 1\nb = 2\n```\nword")
+    assert (page.words, page.code, page.pictures) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("name", ["figure", "figure-md", "glue:figure", "image", "video"])
+def test_directives_of_pictures(read, name):
+    page = read(f"```{{{name}}} x\nThe caption\n```\nword")
+    assert (page.words, page.code, page.pictures) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("title", ["Exercises", "Solutions", "Further reading"])
+def test_sections_that_do_not_count(read, title):
+    page = read(f"## {title} \nno\n\n{TABLE}\n\n    a\n\n```python\na\n```\n![b](b.png)")
+    assert (page.words, page.code, page.tables, page.pictures) == (0, 0, 0, 0)
 
 
 def test_sections_that_do_not_count_end_with_the_next_of_their_level(read):
@@ -84,6 +121,7 @@ def test_what_stands_between_the_ends_of_a_solution_does_not_count(read):
         (["hide-input"], 0, 1),
         (["remove-input"], 0, 1),
         (["hide-output"], 2, 0),
+        (["remove-output"], 2, 0),
         (["hide-cell"], 0, 0),
         (["remove-cell"], 0, 0),
     ],
@@ -173,8 +211,11 @@ def test_only_lessons_have_limits(tmp_path, capsys):
     files = TOOL["pages"](tmp_path)
     assert len(files) == 3
     TOOL["main"](list(map(str, files)))
-    starred = ["*" in line for line in capsys.readouterr().out.splitlines()[1:]]
-    assert starred == [False, True, False]
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["words", "code", "tables", "pictures", "first", "long", "page"]
+    assert ["*" in row for row in rows] == [False, True, False]
+    assert rows[0].split() == ["1", "0", "0", "0", "–", "0", str(files[0])]
+    assert {row.index(str(file)) for row, file in zip(rows, files, strict=True)} == {62}
 
 
 def test_refuses_other_files():

@@ -107,5 +107,5 @@ class Adagrad(Optimizer):
 
     def check_gradient(self, param, group):
         super().check_gradient(param, group)
-        if group["l1"] > 0 and param.grad.is_sparse:
+        if group["l1"] > 0:  # sparse, then: complex with l1 is refused already
             raise RuntimeError("l1 is not compatible with sparse gradients in Adagrad")

@@ -317,13 +317,12 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict) -> None:
         """Take over what was loaded or unpickled; older forms of it are read as torch does."""
         super().__setstate__(state)
-        self._checked = ()
         for group in self.param_groups:
             for name, value in self.older.items():
                 group.setdefault(name, value)
             for param in group["params"]:
                 own = self.state.get(param, {})
-                if "step" in self.numbers and "step" in own:
+                if "step" in own:
                     own["step"] = as_step(own["step"])
 
     def _refuse(self, reason):

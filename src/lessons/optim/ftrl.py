@@ -46,7 +46,7 @@ def hold_(z, old, new, slope, bound, lr) -> Tensor:
 
     That is what steps with ever smaller rates come to. Of a weight of 0 many z give it: then the nearest one.
     """
-    off = old.new_zeros((), dtype=torch.float32) + lr == 0  # a number, too, on the device
+    off = old.new_zeros(()) + lr == 0  # a number, too, on the device
     inside = z.clamp(-bound, bound).where(old == 0, old.sign() * -bound)
     z.copy_((inside - slope * old).where(off, z))
     return old.where(off, new)

@@ -34,7 +34,7 @@ def sgd(
         grad = add(grad, param.sign(), l1)  # as l1·‖w‖₁ in the loss does
     if not is_zero(momentum):
         if state.get("momentum_buffer") is None:
-            state["momentum_buffer"] = grad.detach().clone()  # without dampening
+            state["momentum_buffer"] = grad.clone()  # without dampening
         else:
             add_(state["momentum_buffer"].mul_(momentum), grad, 1 - dampening)
         buffer = state["momentum_buffer"]
@@ -145,7 +145,8 @@ class SGD(Optimizer):
 
     def check_gradient(self, param, group):
         super().check_gradient(param, group)
-        if group["l1"] > 0 and group["l1_method"] == "subgradient" and param.grad.is_sparse:
+        # Sparse, then: complex with l1 is refused already.
+        if group["l1"] > 0 and group["l1_method"] == "subgradient":
             raise RuntimeError(
                 "l1_method 'subgradient' is not compatible with sparse gradients"
             )
