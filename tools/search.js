@@ -96,8 +96,11 @@ const summary = (html, keywords, anchor) => {
       const text = parts.map((part) => part.textContent.replace(/\s+/g, " ").trim()).join(" · ");
       const named = term ? `${term.textContent.trim()}: ${text}` : text;
       const hits = stems.filter(has(named)).length;
-      const rank = hits - (block.querySelector(".math") ? 0.5 : 0) - (text.length < 40 ? 0.7 : 0);
-      return { text: named, rank };
+      // An answer is in bold; a line that is all in italics says what to read before.
+      const answer = block.querySelector("strong") && text.startsWith(block.querySelector("strong").textContent.trim());
+      const aside = block.querySelector("em")?.textContent.length > 0.8 * text.length;
+      const worse = (block.querySelector(".math") ? 0.5 : 0) + (text.length < 40 ? 0.7 : 0) + (aside ? 1.2 : 0);
+      return { text: named, rank: hits + (answer ? 0.6 : 0) - worse };
     });
   if (!blocks.length) return null;
   const best = blocks.reduce((a, b) => (b.rank > a.rank ? b : a));

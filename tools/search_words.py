@@ -76,12 +76,14 @@ def check(app, env) -> set[str]:
 
 def configure(app, config) -> None:
     config.html_search_scorer = str(HERE / "search.js")
+    config.search_script = (HERE / "search.js").read_text(encoding="utf-8")
     if config.search_words is None:
         config.search_words = table()["words"]
 
 
 def setup(app):
     app.add_config_value("search_words", None, "env")
+    app.add_config_value("search_script", "", "html")  # when it changes, the site is written anew
     app.connect("config-inited", configure)
     # After the targets before headings have become the sections' names.
     app.connect("doctree-read", add, priority=700)
