@@ -57,7 +57,8 @@ lab: ready ## Open the chapters in JupyterLab, which saves only when you save
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.app_settings_dir=tools/jupyterlab \
 		--LabApp.extra_labextensions_path=tools/jupyterlab/labextensions $(firstword $(CHAPTERS))
 
-site-check: book ## Check the built pages: nothing loaded from elsewhere, links, captions, alt texts
+site-check: book ## Check the built pages: nothing loaded from elsewhere, links, captions, alt texts, the search
+	@$(BIN)/python tools/check_search.py _build/html
 	@$(BIN)/python tools/check_site.py _build/html
 
 phone: book ## Measure the built pages as a phone shows them; needs Chromium
