@@ -104,6 +104,71 @@ def test_the_page_holds_every_value_and_a_row_a_step_and_escapes_the_caption():
     assert page == figure._repr_html_()  # nothing random: nbval compares it
 
 
+BEGIN, END = ["wt−1 param, before", "gt grad"], ["wt param, after"]
+NAMES = [
+    ("SGD", {}, ["−ηgt update"]),
+    ("SGD", dict(momentum=0.9), ["bt momentum_buffer", "Δw update"]),
+    ("SGD", dict(maximize=True), ["gt grad, in the rule", "−ηgt update"]),
+    ("Adagrad", {}, ["Σg² sum", "η/√Σg² rate", "Δw update"]),
+    ("RMSprop", {}, ["vt square_avg", "η/√vt rate", "Δw update"]),
+    (
+        "RMSprop",
+        dict(centered=True, momentum=0.5),
+        ["vt square_avg", "mean of g grad_avg", "η/√vt rate", "bt momentum_buffer", "Δw update"],
+    ),
+    (
+        "Adam",
+        dict(amsgrad=True, weight_decay=0.1),
+        [
+            *("gt grad, in the rule", "mt exp_avg", "vt exp_avg_sq", "max v max_exp_avg_sq"),
+            *("m̂t m, corrected", "v̂t v, corrected", "η/(√v̂t + ε) rate", "Δw update"),
+        ],
+    ),
+    (
+        "AdamW",
+        {},
+        [
+            *("−ηλwt−1 decay", "mt exp_avg", "vt exp_avg_sq", "m̂t m, corrected"),
+            *("v̂t v, corrected", "η/(√v̂t + ε) rate", "Δw update"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("name, settings, names", NAMES)
+def test_each_variable_has_a_symbol_and_torchs_name(name, settings, names):
+    figure = History(traced(getattr(lessons, name), settings), "")
+    symbols = [re.sub("<[^>]*>", "", line.symbol) for line in figure.lines]
+    shown = [f"{s} {line.code}" for s, line in zip(symbols, figure.lines, strict=True)]
+    assert shown == [*BEGIN, *names, *END]
+    before, grad = (list(map(re.compile("<[^>]*>").sub, [""] * 6, f)) for f in figure.formulas[:2])
+    assert before == ["the start"] + ["from the last step"] * 5
+    assert grad == ["slope of the loss at wt−1"] * 6
+    page = figure._repr_html_()
+    for line in figure.lines:
+        assert f"<th scope='col'>{line.symbol}<br><code>{line.code}</code></th>" in page
+        assert f"<tr><th scope='row'>{line.symbol} <code>{line.code}</code></th>" in page
+    assert not re.search(r"</t[hdr]>[^<\s]", page)  # nothing between the cells
+    assert repr(figure).splitlines() == [
+        f"{line.code}: {', '.join(map(number, values))}"
+        for line, values in zip(figure.lines, figure.values, strict=True)
+    ]
+
+
+def test_numbers_in_formulas_are_short_and_in_parentheses_only_if_negative():
+    settings = dict(lr=0.123456, eps=1e-8, weight_decay=0.3)
+    figure = History(traced(lessons.Adam, settings), "")
+    text = re.sub("</?sup>", " ", " ".join(map(" ".join, figure.formulas)))
+    assert " 0.1235 / " in f" {text}" and "0.12346" not in text and "1e−08" in text
+    assert "-" not in text and "(−" in text and not re.search(r"\(\d[\d.e−]*\)", text)
+
+
+def test_a_history_of_one_step():
+    figure = History(traced(lessons.AdamW, {}, steps=1), "")
+    assert figure.values[0] == [2.0] and figure._repr_png_().startswith(b"\x89PNG")
+    assert "step 1 of 1" in figure._repr_html_()
+
+
 def test_the_still_is_a_picture():
     assert History(traced(lessons.Adam, {}), "")._repr_png_().startswith(b"\x89PNG")
 
@@ -357,6 +422,7 @@ def test_a_rate_of_0(name, settings):
     [
         ("SGD", dict(), dict(maximize=True)),
         ("SGD", dict(momentum=0.9), dict(momentum=0)),
+        ("SGD", dict(), dict(momentum=0.9)),
         ("SGD", dict(momentum=0.9), dict(nesterov=True)),
         ("Adam", dict(amsgrad=True), dict(amsgrad=False)),
         ("AdamW", dict(), dict(decoupled_weight_decay=False)),

@@ -319,3 +319,24 @@ CHECKSUMS = {
 @every_set
 def test_a_seed_draws_the_same_on_every_platform(name):
     assert checksum(load(name, 5, dtype=torch.float64)) == CHECKSUMS[name]
+
+
+@every_set
+def test_the_type_is_that_which_is_asked_for_and_the_seed_is_0_if_none_is(name):
+    function = getattr(problems, name)
+    parameters = inspect.signature(function).parameters
+    seeds = [] if parameters["seed"].default == 0 else [0]
+    assert seeds or parameters["seed"].default == 0
+    for dtype in (torch.float32, torch.float64):
+        if "dtype" not in parameters:
+            continue
+        plain, seeded = function(*seeds, dtype=dtype), function(0, dtype=dtype)
+        for split, tensors in plain.items():
+            for a, b in zip(tensors, seeded[split], strict=True):
+                assert torch.equal(a, b) and a.dtype in (dtype, torch.int64)
+            assert tensors[0].dtype == dtype
+
+
+def test_noise_columns_are_weaker_than_the_pixels_by_default():
+    inputs = digits_task(0, noise_columns=50, valid=1000)["valid"][0]
+    assert inputs[:, -50:].std() == pytest.approx(10**-0.5, rel=0.02)

@@ -306,7 +306,8 @@ def test_paired_difference_is_students_interval():
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0])]
+    ("first", "second"),
+    [([1.0], [2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), (1.0, 2.0), (np.eye(2), np.eye(2))],
 )
 def test_paired_difference_wants_pairs(first, second):
     with pytest.raises(ValueError, match="paired"):

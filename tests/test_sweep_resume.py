@@ -244,6 +244,12 @@ def test_labels_that_do_not_fit_are_refused(kept, change):
     assert_refused(kept, r"sweep.npz is no file of a sweep, or it is damaged")
 
 
+def test_what_is_no_archive_is_told(tmp_path):
+    (tmp_path / "words.npz").write_text("lr, loss")
+    with pytest.raises(ValueError, match=r"words.npz is no .*: no whole archive of NumPy's$"):
+        SweepResult.load(tmp_path / "words.npz")
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1), how=st.sampled_from(["cut", "noise", "hole"]))
 def test_a_damaged_file_is_told_by_its_name_or_read_aright(tmp_path, where, how):

@@ -43,7 +43,7 @@ for plugin in (
     myst_role_plugin,
 ):
     MARKDOWN.use(plugin)
-MARKDOWN.use(dollarmath_plugin, double_inline=True)
+MARKDOWN.use(dollarmath_plugin)
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Page:
             elif token.type in ("fence", "colon_fence"):
                 self.fence(token, prose)
             elif not self.counts():
-                continue
+                pass
             elif token.type == "code_block":
                 self.lines(token.content)
             elif token.type == "table_open":
@@ -222,7 +222,7 @@ def pages(root: Path) -> list[Path]:
     def names(entry):
         if isinstance(entry, dict):
             yield from (entry[key] for key in ("root", "file") if key in entry)
-            entry = [value for value in entry.values() if isinstance(value, list)]
+            entry = list(entry.values())
         for part in entry if isinstance(entry, list) else ():
             yield from names(part)
 

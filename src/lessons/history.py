@@ -156,7 +156,7 @@ class History:
 
     def _repr_png_(self) -> bytes:
         rows = -(-len(self.lines) // 3)
-        figure, axes = plots.figure(rows, 3, height=1.5, sharex=True, squeeze=False)
+        figure, axes = plots.figure(rows, 3, height=1.5, sharex=True)
         for ax in axes.flat[len(self.lines) :]:
             ax.set_axis_off()
         for ax, line, values in zip(axes.flat, self.lines, self.values, strict=False):

@@ -234,6 +234,11 @@ def split(inputs, targets, seed: int, train: int, valid: int) -> dict[str, tuple
     }
 
 
+def _standardised(inputs: np.ndarray) -> np.ndarray:
+    """Return inputs whose every column has mean 0 and standard deviation 1."""
+    return (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+
+
 @_checked
 def wine(
     seed: int = 0,
@@ -264,7 +269,7 @@ def wine(
     """
     inputs, classes = load_wine(return_X_y=True)
     if standardised:
-        inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+        inputs = _standardised(inputs)
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=torch.int64))
         for name, (x, y) in split(inputs, classes, seed, train, valid).items()
@@ -299,7 +304,7 @@ def diabetes(
     Source: scikit-learn's ``load_diabetes``, after Efron, Hastie, Johnstone and Tibshirani (2004).
     """
     inputs, target = load_diabetes(return_X_y=True)
-    inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+    inputs = _standardised(inputs)
     target = ((target - target.mean()) / target.std())[:, np.newaxis]
     return {
         name: (torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype))
@@ -673,7 +678,7 @@ def breast_cancer(
     Source: scikit-learn's ``load_breast_cancer``, after Street, Wolberg and Mangasarian (1993).
     """
     inputs, benign = load_breast_cancer(return_X_y=True)
-    inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+    inputs = _standardised(inputs)
     random = np.random.default_rng([seed, 1])  # apart from the shuffle's
     noise = random.standard_normal((len(inputs), noise_columns))
     inputs, benign = np.hstack([inputs, noise]), benign[:, np.newaxis]

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_output,
+    new_raw_cell,
+)
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools/reading.py"))
@@ -58,7 +64,12 @@ def code(source="a = 1", *outputs, tags=()):
         ("```{figure} a.png\n:alt: what\nThe caption\n```\nword", 1),
         ("<!-- a remark -->\n\n% another\n\nword", 1),
         ("---\ntitle: front\n---\nword", 1),
-        ("one\ntwo  \nthree", 3),
+        ("one\ntwo  \nthree\n– four", 4),
+        ("See {ref}`<ch-adam>`.", 1),
+        ("``` {note}\ntwo words\n```", 2),
+        ("```{note}\n---\n\n---\ntwo words\n```", 2),
+        ("````{figure} a.png\n```{note}\nof the caption\n```\n````\nword", 1),
+        ("```{csv-table}\na, b\n```\nword", 1),
         ("one $$x + y$$ two", 2),
         (f"{TABLE}\n\nword", 1),
         (f"```{{table}} A title\n{TABLE}\n```\nword", 1),
@@ -104,6 +115,8 @@ def test_sections_that_do_not_count(read, title):
 def test_sections_that_do_not_count_end_with_the_next_of_their_level(read):
     page = read("# One", "## Exercises\nno", "### no\nno", code(), "## Two\nword")
     assert (page.words, page.code) == (3, 0)
+    page = read("## Exercises", "### Solutions\nno", "### no", code(), "## Two\nword")
+    assert (page.words, page.code) == (2, 0)
     assert read("## Further reading\n- no", "no").words == 0
 
 
@@ -132,7 +145,8 @@ def test_tags_of_a_cell(read, tags, lines, tables):
 
 
 def test_code_in_prose_and_in_outputs(read):
-    assert read("```python\na\n\nb\n```\n\n    c").code == 3
+    assert read("```python\na\n  \nb\n```\n\n    c").code == 3
+    assert read(new_raw_cell("a\nb")).code == 0
     assert read("```{code-block} python\n:linenos:\na\n```").code == 1
     assert read("```{admonition} x\n:class: dropdown\n~~~python\na\n~~~\n```").code == 0
     assert read(code("source(f)", shown(markdown="```python\na\nb\n```"))).code == 3
@@ -142,6 +156,7 @@ def test_tables(read):
     assert read(f"{TABLE}\n\nword\n\n{TABLE}").tables == 2
     assert read(code("a", shown(html="<table></table>"))).tables == 1
     assert read("```{list-table}\n* - a\n```").tables == 1
+    assert read("```{csv-table}\na, b\n```").tables == 1
     assert read(f"```{{dropdown}} x\n{TABLE}\n```").tables == 0
 
 
@@ -197,7 +212,7 @@ def test_reads_every_page_of_the_book(capsys):
     assert set((ROOT / "chapters").glob("*.ipynb")) <= set(TOOL["pages"](ROOT))
 
 
-def test_only_lessons_have_limits(tmp_path, capsys):
+def test_only_lessons_have_limits(tmp_path, capsys, monkeypatch):
     for folder in ("chapters", "chapters/evidence"):
         (tmp_path / folder).mkdir()
         nbformat.write(new_notebook(), tmp_path / folder / "01_page.ipynb")
@@ -216,6 +231,10 @@ def test_only_lessons_have_limits(tmp_path, capsys):
     assert ["*" in row for row in rows] == [False, True, False]
     assert rows[0].split() == ["1", "0", "0", "0", "–", "0", str(files[0])]
     assert {row.index(str(file)) for row, file in zip(rows, files, strict=True)} == {62}
+    monkeypatch.chdir(tmp_path / "chapters")
+    TOOL["main"](["01_page.ipynb"])
+    assert "*" in capsys.readouterr().out
+    assert not TOOL["is_lesson"](tmp_path / "chapters/page.md")
 
 
 def test_refuses_other_files():
