@@ -49,7 +49,7 @@ def momentum(w, g, b, *, lr, mu):
 
 
 def nesterov(w, g, b, *, lr, mu):
-    """Nesterov's momentum: the newest gradient counts once more. Source: Sutskever et al. (2013), torch's form."""
+    """Nesterov's momentum: the newest gradient counts once more. Source: Sutskever et al. (2013)."""
     b = mu * b + g
     w = w - lr * (g + mu * b)
     return w, b
