@@ -106,6 +106,8 @@ def tie(notebook) -> list[str]:
         old, ties = list(cell.metadata.get("ties", ())), []
         for shown in written(prose(cell)):
             kept = [t for t in old if t.split()[0] == shown and holds(notebook, cell, *t.split())]
+            if kept:
+                old.remove(kept[0])  # of a number that is there twice, the next one is the other's
             source = kept[0].split()[1] if kept else nearest(notebook, cell, shown)
             if source is None:
                 news.append(f"{shown} is in no cell")
