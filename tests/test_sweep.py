@@ -353,6 +353,11 @@ def test_the_default_chunk_fits_a_cpus_cache(monkeypatch):
     )
     run(axes={"lr": np.linspace(0, 0.1, 2000)}, seeds=(1,), steps=1, dtype=torch.float32)
     assert len(sizes) > 1 and 2**19 < max(sizes) <= 2**20
+    one = 147 * 4  # weights of four bytes each
+    monkeypatch.setattr("lessons.sweep.BLOCK_BYTES", one - 1)  # a model that is larger trains alone
+    sizes.clear()
+    run(seeds=(1,), steps=1, dtype=torch.float32)
+    assert sizes == [one] * 6
 
 
 @pytest.mark.parametrize("model", [mlp, Convolutions])
