@@ -343,6 +343,16 @@ def test_no_more_than_a_chunk_of_models_is_trained_at_once(chunk, axes, monkeypa
     assert examples.max() == 12  # the batch
 
 
+def test_the_parts_in_which_examples_are_measured_do_not_matter(monkeypatch):
+    def loss(outputs, targets):  # of all examples at once, for all that the sweep can know
+        return F.cross_entropy(outputs, targets)
+
+    whole = run(loss=loss).metrics["valid_loss"]
+    for part in range(4, 30, 3):
+        monkeypatch.setattr(stack, "PART", part)
+        np.testing.assert_allclose(run(loss=loss).metrics["valid_loss"], whole, rtol=1e-12)
+
+
 def test_the_default_chunk_fits_a_cpus_cache(monkeypatch):
     sizes = []
     train_stack = stack.Stack.train

@@ -148,7 +148,11 @@ def test_all_that_the_module_gives_is_there():
         ({"model": nn.Linear(6, 3)}, "model must be a function .* module, Linear"),
         ({"model": nn.Linear}, "model must be a function without arguments .*in_features"),
         ({"model": lambda seed: mlp()}, "model must be a function without .*'seed'"),
-        ({"model": None}, "model .* None"),
+        (
+            {"model": None},
+            "^model must be a function without arguments that makes the torch.nn.Module, "
+            "but got NoneType: None$",
+        ),
         ({"device": None}, "device .* None"),
         ({"device": 3.5}, "device .* float: 3.5"),
         ({"dtype": "float64"}, "dtype .* 'float64'"),
