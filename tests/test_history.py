@@ -149,6 +149,7 @@ def test_each_variable_has_a_symbol_and_torchs_name(name, settings, names):
         assert f"<th scope='col'>{line.symbol}<br><code>{line.code}</code></th>" in page
         assert f"<tr><th scope='row'>{line.symbol} <code>{line.code}</code></th>" in page
     assert not re.search(r"</t[hdr]>[^<\s]", page)  # nothing between the cells
+    assert "\\u" not in page  # signs as they are
     assert repr(figure).splitlines() == [
         f"{line.code}: {', '.join(map(number, values))}"
         for line, values in zip(figure.lines, figure.values, strict=True)
@@ -456,6 +457,22 @@ def test_a_trace_that_misses_steps_is_refused(name):
         History(trace, "")
 
 
+def test_a_missed_step_that_moved_nothing_is_refused():
+    w = weight()
+    optimizer = lessons.Adam([w], lr=0.1)
+    trace = Trace(optimizer)
+    for recorded in (True, False, True):
+        w.grad = torch.ones_like(w)
+        optimizer.param_groups[0]["lr"] = 0.1 * recorded
+        if recorded:
+            with trace:
+                optimizer.step()
+        else:
+            optimizer.step()
+    with pytest.raises(ValueError, match="after step 1 trace misses a step"):
+        History(trace, "")
+
+
 def test_a_weight_set_between_steps_is_refused():
     w = weight()
     trace = trace_of(lessons.SGD([w], lr=0.1), GRADS, lambda t: w.data.fill_(1.0))
@@ -541,5 +558,6 @@ def test_the_still_draws_each_variable_from_the_first_step_to_the_last(monkeypat
         assert ax.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
         assert ax.lines[0].get_ydata().tolist() == values
     assert still._supxlabel.get_text() == "step t"
+    assert still.get_size_inches()[1] == 1.5 * math.ceil(len(figure.lines) / 3)
     assert not any(ax.axison for ax in still.axes if not ax.lines)
     plt.close(still)

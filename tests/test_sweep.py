@@ -343,6 +343,16 @@ def test_no_more_than_a_chunk_of_models_is_trained_at_once(chunk, axes, monkeypa
     assert examples.max() == 12  # the batch
 
 
+def test_the_parts_in_which_examples_are_measured_do_not_matter(monkeypatch):
+    def loss(outputs, targets):  # of all examples at once, for all that the sweep can know
+        return F.cross_entropy(outputs, targets)
+
+    whole = run(loss=loss).metrics["valid_loss"]
+    for part in range(4, 30, 3):
+        monkeypatch.setattr(stack, "PART", part)
+        np.testing.assert_allclose(run(loss=loss).metrics["valid_loss"], whole, rtol=1e-12)
+
+
 def test_the_default_chunk_fits_a_cpus_cache(monkeypatch):
     sizes = []
     train_stack = stack.Stack.train
@@ -353,6 +363,11 @@ def test_the_default_chunk_fits_a_cpus_cache(monkeypatch):
     )
     run(axes={"lr": np.linspace(0, 0.1, 2000)}, seeds=(1,), steps=1, dtype=torch.float32)
     assert len(sizes) > 1 and 2**19 < max(sizes) <= 2**20
+    one = 147 * 4  # weights of four bytes each
+    monkeypatch.setattr("lessons.sweep.BLOCK_BYTES", one - 1)  # a model that is larger trains alone
+    sizes.clear()
+    run(seeds=(1,), steps=1, dtype=torch.float32)
+    assert sizes == [one] * 6
 
 
 @pytest.mark.parametrize("model", [mlp, Convolutions])

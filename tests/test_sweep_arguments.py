@@ -15,7 +15,7 @@ from sweeps import data, mlp, plain, run
 from torch import nn
 from torch.optim import lr_scheduler
 
-from lessons import SGD, Adagrad, Adam, AdamW, FTRLProximal, RMSprop, stack
+from lessons import SGD, Adagrad, Adam, AdamW, FTRLProximal, RMSprop, stack, sweep
 from lessons.sweep import build
 
 
@@ -89,6 +89,11 @@ def test_counts_are_whole_numbers(name, value):
     assert repr(value) in str(raised.value)
 
 
+def test_all_that_the_module_gives_is_there():
+    assert set(sweep.__all__) == {"SweepResult", "build", "cosine", "paired_difference", "sweep"}
+    assert all(callable(getattr(sweep, name)) for name in sweep.__all__)
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -133,9 +138,9 @@ def test_counts_are_whole_numbers(name, value):
         ({"optimizer": SGD.__base__}, "optimizer must be a class of lessons"),
         ({"loss": nn.CrossEntropyLoss}, "loss .* class CrossEntropyLoss: call it first"),
         ({"loss": "mse"}, "loss .* str: 'mse'"),
-        ({"loss": None}, "loss .* None"),
+        ({"loss": None}, "^loss must be a function of outputs and targets, but got .* None"),
         ({"loss": lambda outputs: 0}, "loss .* too many positional"),
-        ({"schedule": 0.5}, "schedule .* float: 0.5"),
+        ({"schedule": 0.5}, "^schedule .* of the fraction of the steps done, .* float: 0.5"),
         ({"schedule": lr_scheduler.ExponentialLR}, "schedule .* class ExponentialLR"),
         ({"schedule": lambda: 1}, "schedule .* too many positional"),
         ({"schedule": lambda fraction: None}, r"schedule\(0\) must be a number, .* None"),
@@ -143,7 +148,11 @@ def test_counts_are_whole_numbers(name, value):
         ({"model": nn.Linear(6, 3)}, "model must be a function .* module, Linear"),
         ({"model": nn.Linear}, "model must be a function without arguments .*in_features"),
         ({"model": lambda seed: mlp()}, "model must be a function without .*'seed'"),
-        ({"model": None}, "model .* None"),
+        (
+            {"model": None},
+            "^model must be a function without arguments that makes the torch.nn.Module, "
+            "but got NoneType: None$",
+        ),
         ({"device": None}, "device .* None"),
         ({"device": 3.5}, "device .* float: 3.5"),
         ({"dtype": "float64"}, "dtype .* 'float64'"),

@@ -616,5 +616,6 @@ def report(name, count):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as by Ctrl-C: tidy up first
+    for kind in (signal.SIGINT, signal.SIGTERM):  # end as by Ctrl-C, in the background, too: tidy up first
+        signal.signal(kind, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -16,8 +16,8 @@ import nbformat
 
 NUMBER = re.compile(r"((?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?)(\s(?:%|percent|points?\b))?")
 NO_PROSE = re.compile(
-    r"```python.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|^\(\S*\)=|^:label:.*?$"
-    r"|https?://\S+|\*\*[ABC]\d+\.|^```+\{.*?$",
+    r"```python.*?```|^`{3,}[^\n]*$|^:(?:label|class):[^\n]*$|^\(\S*\)=|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`"
+    r"|https?://\S+|\*\*[ABC]\d+\.",
     re.S | re.M,
 )
 TERM = r"[-−(]*\d+(?:\.\d+)?[)]*"
@@ -106,6 +106,8 @@ def tie(notebook) -> list[str]:
         old, ties = list(cell.metadata.get("ties", ())), []
         for shown in written(prose(cell)):
             kept = [t for t in old if t.split()[0] == shown and holds(notebook, cell, *t.split())]
+            if kept:
+                old.remove(kept[0])  # of a number that is there twice, the next one is the other's
             source = kept[0].split()[1] if kept else nearest(notebook, cell, shown)
             if source is None:
                 news.append(f"{shown} is in no cell")

@@ -67,46 +67,45 @@ def test_files_are_utf_8_whatever_the_locale(notebook):
     assert "'λ·w, √v, 课程'" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [
-        (("1 / 1", "1 / 0"), "cell 1 failed: ZeroDivisionError: division by zero"),
-        (
-            ("import sys; print('careful', file=sys.stderr)",),
-            "cell 0 wrote to stderr: careful",
-        ),
-        (("import os; print(os.getcwd())",), "cell 0 printed a path of this machine"),
-        (("import os; os.getcwd()",), "cell 0 printed a path of this machine"),
-        (
-            ("import pathlib; print(pathlib.Path.home() / 'x')",),
-            "cell 0 printed a path of this machine",
-        ),
-        (("1", "import os; os._exit(3)"), "cell 1: Kernel died"),
-    ],
-)
-def test_a_chapter_that_fails_keeps_its_old_file_and_names_the_cell(
-    notebook, cells, message
-):
-    path = notebook(*cells)
-    before = path.read_bytes()
-    result = run(path)
-    assert result.returncode == 1
-    assert f"not written: {path}: {message}" in result.stderr
-    assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+FAILURES = [
+    (("1 / 1", "1 / 0"), "cell 1 failed: ZeroDivisionError: division by zero"),
+    (
+        ("import sys; print('careful', file=sys.stderr)",),
+        "cell 0 wrote to stderr: careful",
+    ),
+    (("import os; print(os.getcwd())",), "cell 0 printed a path of this machine"),
+    (("import os; os.getcwd()",), "cell 0 printed a path of this machine"),
+    (
+        ("import pathlib; print(pathlib.Path.home() / 'x')",),
+        "cell 0 printed a path of this machine",
+    ),
+    (("1", "import os; os._exit(3)"), "cell 1: Kernel died"),
+]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"cells": 1, "nbformat": 4}', "\xff"]
-)
-def test_a_file_that_is_no_notebook_is_named_in_one_line(notebook, tmp_path, text):
-    path = tmp_path / "chapter.ipynb"
-    path.write_text(text, encoding="latin-1")
-    result = run(path)
+def test_a_chapter_that_fails_keeps_its_old_file_and_names_the_cell(notebook, tmp_path):
+    paths = [notebook(*cells, name=str(i)) for i, (cells, _) in enumerate(FAILURES)]
+    before = [path.read_bytes() for path in paths]
+    result = run(*paths)  # all at once: what takes time is the start
     assert result.returncode == 1
-    assert f"{path}: " in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert path.read_text(encoding="latin-1") == text
+    for path, (_, message) in zip(paths, FAILURES, strict=True):
+        assert f"not written: {path}: {message}" in result.stderr
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+def test_a_file_that_is_no_notebook_is_named_in_one_line(tmp_path):
+    texts = ["", "{", "[]", "{}", '{"cells": 1, "nbformat": 4}', "\xff"]
+    paths = [tmp_path / f"{number}.ipynb" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="latin-1")
+    result = run(*paths)  # all at once: what takes time is the start
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(texts)
+    for path, text in zip(paths, texts, strict=True):
+        assert sum(f"{path}: " in line for line in lines) == 1
+        assert path.read_text(encoding="latin-1") == text
 
 
 def test_a_failure_keeps_no_other_chapter_from_being_written_or_told(notebook, tmp_path):

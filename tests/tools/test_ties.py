@@ -74,6 +74,14 @@ def test_of_two_cells_the_nearer_one_is_taken_and_a_true_tie_is_kept():
     assert made.cells[2].metadata.ties == [f"0.5 {made.cells[0].id}"]
 
 
+def test_a_number_that_is_there_twice_keeps_both_ties():
+    cells = [new_code_cell("a = 0.5"), new_markdown_cell("0.5 and 0.5"), new_code_cell("b = 0.5")]
+    made = new_notebook(cells=cells)
+    ties = [f"0.5 {cells[2].id}", f"0.5 {cells[0].id}"]
+    cells[1].metadata["ties"] = list(ties)
+    assert TIES["tie"](made) == [] and made.cells[1].metadata.ties == ties
+
+
 def test_the_tool_writes_the_ties_and_says_what_is_new(tmp_path, capsys):
     path = tmp_path / "page.ipynb"
     nbformat.write(notebook("0.5 and 0.7", "x = 0.5"), path)
