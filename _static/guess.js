@@ -27,3 +27,15 @@ for (const guess of document.querySelectorAll(".admonition.guess")) {
     choice.append(button);
   }
 }
+
+// A link to what is folded opens the fold.
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folds = [];
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) folds.push(fold);
+  const closed = folds.filter((fold) => !fold.open);
+  for (const fold of closed) fold.open = true;
+  if (closed.length) target.scrollIntoView();
+}
+addEventListener("hashchange", reveal);
+reveal();

@@ -73,8 +73,23 @@ def test_a_choice_opens_what_is_so_and_says_what_was_chosen(built, click, said):
     )
     page = built.with_name(f"clicked-{click}.html")
     page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    assert dom_of(page)[1] == f"false|true|{said}"
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+def test_a_link_to_what_is_folded_opens_the_fold(built):
+    script = (
+        "<script>location.hash = 'what-is-so'; addEventListener('hashchange', () => {"
+        "document.title = document.querySelector('details.outcome').open})</script></body>"
+    )
+    page = built.with_name("linked.html")
+    page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    assert dom_of(page)[1] == "true"
+
+
+def dom_of(page):
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
     profile = f"--user-data-dir={page.with_suffix('')}"
     command = ["chromium", *flags.split(), profile, "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=60)
-    assert re.search("<title>(.*?)</title>", done.stdout)[1] == f"false|true|{said}"
+    return re.search("<title>(.*?)</title>", done.stdout)
