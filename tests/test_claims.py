@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from lessons.claims import Claim, claims, deciding_cell, verdicts
+from lessons.claims import Claim, claims, deciding_cell, quiz, verdicts
 
 ONE = "(claim-a2)=\n**A2. “Up is down.”** — *False* here. See {ref}`the fall <sec-fall>` and {ref}`x <sec-x>`."
 TWO = "(claim-b1)=\n**B1. “Why?”** — *No*, as {numref}`fig-why` shows {cite:p}`newton`."
@@ -70,13 +70,36 @@ def test_a_claim_of_another_form_is_refused(folder, text, match):
         claims(folder)
 
 
-def test_the_list_of_verdicts_links_to_each_claim_and_place(folder):
+def test_the_list_of_verdicts_links_to_each_place(folder):
     assert verdicts(claims(folder)).splitlines() == [
-        "- [A2](#claim-a2). “Up is down.” — **False** here. See [the fall](#sec-fall) and [x](#sec-x).",
-        "- [A10](#claim-a10). “The sky is |blue|.” — **True.** Look below. Settled [below it](#claim-a10).",
-        "- [B1](#claim-b1). “Why?” — **No**, as [the figure](#fig-why) shows.",
-        "- [B2](#claim-b2). “How?” — **So.** Settled by [a table](#decides-b2).",
+        "- “Up is down.” **False** here. See [the fall](#sec-fall) and [x](#sec-x).",
+        "- “The sky is |blue|.” **True.** Look below. Settled [below it](#claim-a10).",
+        "- “Why?” **No**, as [the figure](#fig-why) shows.",
+        "- “How?” **So.** Settled by [a table](#decides-b2).",
     ]
+
+
+def test_the_quiz_asks_the_false_ones_first_and_folds_what_is_so(folder):
+    asked = [claim for claim in claims(folder) if claim.id.startswith("A")]
+    false, true = quiz(asked[::-1]).split("\n\n::::{admonition} ")
+    assert false.splitlines() == [
+        "::::{admonition} “Up is down.”",
+        ":class: guess quiz answer-3",
+        "1. True",
+        "2. Half-true",
+        "3. False",
+        "",
+        ":::{dropdown} What is so",
+        "**False** here. See [the fall](#sec-fall) and [x](#sec-x).",
+        ":::",
+        "::::",
+    ]
+    assert true.startswith("“The sky is |blue|.”\n:class: guess quiz answer-1\n")
+
+
+def test_the_quiz_takes_no_other_verdict(folder):
+    with pytest.raises(ValueError, match="claim B1 must be true, half-true or false: 'No'"):
+        quiz(claims(folder))
 
 
 def test_the_deciding_cell_is_the_first_below_the_label_and_in_its_section():

@@ -38,7 +38,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.toml"
 TARGETS = (
-    *("src/lessons/**/*.py", "src/lessons/**/*.js", "_static/*.js", "tools/*.py"),
+    *("src/lessons/**/*.py", "src/lessons/**/*.js", "tools/static/*.js", "tools/*.py"),
     *("benchmarks/*.py", "tools/*.sh", "Makefile"),
 )
 # The tests of x.py are tests/**/test_x*.py, of Makefile test_make*.py; for what starts like this, these, too.

@@ -70,21 +70,46 @@ def claims(folder: str | Path) -> list[Claim]:
 
 def verdicts(claims: list[Claim]) -> Markdown:
     """Return a list of claims with their verdicts, linked to where each is settled."""
+    lines = [f"- “{claim.text}” {_verdict_and_reason(claim)}" for claim in claims]
+    return Markdown("\n".join(lines))
+
+
+CHOICES = ("True", "Half-true", "False")
+
+
+def quiz(claims: list[Claim]) -> Markdown:
+    """Return the claims as guesses, the false ones first; what is so is folded in each.
+
+    ``tools/static/guess.js`` makes the choices buttons and counts; without it each is a list and a fold.
+
+    Raises:
+        ValueError: a verdict is none of true, half-true and false.
+    """
+    parts = []
+    for claim in claims:
+        verdict = next((choice for choice in CHOICES if claim.verdict.startswith(choice)), None)
+        if verdict is None:
+            raise ValueError(f"claim {claim.id} must be true, half-true or false: {claim.verdict!r}")
+        number = CHOICES.index(verdict) + 1
+        choices = "\n".join(f"{i}. {choice}" for i, choice in enumerate(CHOICES, start=1))
+        fold = f":::{{dropdown}} What is so\n{_verdict_and_reason(claim)}\n:::"
+        head = f"::::{{admonition}} “{claim.text}”\n:class: guess quiz answer-{number}"
+        parts.append((-number, f"{head}\n{choices}\n\n{fold}\n::::"))
+    return Markdown("\n\n".join(part for _, part in sorted(parts, key=lambda part: part[0])))
+
+
+def _verdict_and_reason(claim: Claim) -> str:
+    """Return what a page says of a claim, with links to where it is settled."""
 
     def link(reference):
         return f"[{reference[1] or 'the figure'}](#{reference[2].strip()})"
 
-    lines = []
-    for claim in claims:
-        reason = re.sub(r"\s*\{cite:\w\}`[^`]*`", "", REFERENCE.sub(link, claim.reason))
-        if not REFERENCE.search(claim.verdict + claim.reason):
-            reason += f" Settled [below it](#claim-{claim.id.lower()})."
-        verdict = f"**{REFERENCE.sub(link, claim.verdict)}**"
-        space = "" if reason.startswith((",", ";", ":")) else " "
-        lines.append(
-            f"- [{claim.id}](#claim-{claim.id.lower()}). “{claim.text}” — {verdict}{space}{reason}"
-        )
-    return Markdown("\n".join(lines))
+    reason = re.sub(r"\s*\{cite:\w\}`[^`]*`", "", REFERENCE.sub(link, claim.reason))
+    if not REFERENCE.search(claim.verdict + claim.reason):
+        reason += f" Settled [below it](#claim-{claim.id.lower()})."
+    verdict = f"**{REFERENCE.sub(link, claim.verdict)}**"
+    space = "" if reason.startswith((",", ";", ":")) else " "
+    return f"{verdict}{space}{reason}"
 
 
 def deciding_cell(notebook, place: str):

@@ -41,7 +41,6 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
     (folder / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'tools')!r})\nextensions = ['guesses']\n"
-        f"html_static_path = [{str(ROOT / '_static')!r}]\n"
     )
     (folder / "index.rst").write_text(PAGE)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", folder, folder / "html"]
@@ -85,6 +84,25 @@ def test_a_link_to_what_is_folded_opens_the_fold(built):
     page = built.with_name("linked.html")
     page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
     assert dom_of(page)[1] == "true"
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+def test_a_quiz_counts_what_was_right_at_the_first_try(tmp_path):
+    claim = (
+        '<div class="admonition guess quiz answer-1"><ol><li>true</li><li>false</li></ol>'
+        "<details>So.</details></div>"
+    )
+    script = (ROOT / "tools/static/guess.js").read_text(encoding="utf-8")
+    clicks = ";".join(
+        f"document.querySelectorAll('button')[{i}].click()" for i in (0, 3, 2)  # right; wrong, then right
+    )
+    title = "document.title = document.querySelector('.guess-score').textContent"
+    page = tmp_path / "quiz.html"
+    page.write_text(
+        f"<!doctype html><meta charset=utf-8>{3 * claim}<script>{script};{clicks};{title}</script>",
+        encoding="utf-8",
+    )
+    assert dom_of(page)[1] == "1 of 2 right at the first try, of 3 in all."
 
 
 def dom_of(page):
