@@ -36,7 +36,6 @@ def fill(app, page, docname) -> None:
 
 
 def setup(app):
-    app.add_node(Borrowed)
     app.add_directive("figure-of", FigureOf)
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

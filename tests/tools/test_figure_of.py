@@ -1,5 +1,6 @@
 """The front page shows the lessons' pictures: the directive, and what Sphinx makes of it in a tiny book."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_picture_of_another_page_leads_to_its_figure(build):
     errors, page = build("fig-dot")
     assert errors == ""
     place = page.partition('class="borrowed')[2].partition("</div>")[0]
-    assert 'href="sub/page.html#fig-dot"' in place
+    assert 'class="reference internal' in place and 'href="sub/page.html#fig-dot"' in place
     assert 'src="_images/dot.png"' in place and 'alt="A dot"' in place
     assert "A caption." not in page
 
@@ -48,3 +49,12 @@ def test_a_picture_of_another_page_leads_to_its_figure(build):
 def test_a_figure_that_is_not_there_is_named(build):
     errors, _ = build("fig-none")
     assert "index: no figure 'fig-none' to be shown" in errors
+
+
+def test_pages_may_be_built_side_by_side():
+    class App:
+        def __getattr__(self, name):
+            return lambda *args, **kwargs: None
+
+    promises = runpy.run_path(str(TOOLS / "figure_of.py"))["setup"](App())
+    assert promises == {"parallel_read_safe": True, "parallel_write_safe": True}

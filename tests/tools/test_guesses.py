@@ -1,12 +1,14 @@
 """What is so is folded without a script, and a browser makes the choices buttons."""
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from docutils import nodes
 
 ROOT = Path(__file__).parents[2]
 PAGE = """\
@@ -41,6 +43,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
     (folder / "conf.py").write_text(
         f"import sys\nsys.path.insert(0, {str(ROOT / 'tools')!r})\nextensions = ['guesses']\n"
+        "html_sidebars = {'**': ['localtoc.html']}\n"
     )
     (folder / "index.rst").write_text(PAGE)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", folder, folder / "html"]
@@ -54,7 +57,28 @@ def test_what_is_so_is_a_fold_up_to_the_next_section(built):
     inside, _, after = rest.partition("</details>")
     assert "A cell." in before and "It is two." in inside and "Open." in after
     assert "<summary>What is so</summary>" in inside and 'id="what-is-so"' in inside
-    assert "What is so</a>" not in page  # nor in the contents
+    assert "Asked</a>" in page and "What is so</a>" not in page  # in the contents
+    assert after.lstrip().startswith("</section>")
+
+
+def test_what_is_so_keeps_its_anchors():
+    section = nodes.section("", nodes.title("", "What is so"), nodes.paragraph("", "So."), ids=["a", "b"])
+    page = nodes.section("", nodes.title("", "Asked"), section)
+    runpy.run_path(str(ROOT / "tools/guesses.py"))["fold"](None, page)
+    start = '<details class="outcome"><span id="a"></span><span id="b"></span><summary>What is so</summary>'
+    assert [node.astext() for node in page.children[1:]] == [start, "So.", "</details>"]
+
+
+def test_pages_may_be_built_side_by_side():
+    class App:
+        def connect(self, *args, **kwargs):
+            pass
+
+        def add_js_file(self, *args, **kwargs):
+            pass
+
+    promises = runpy.run_path(str(ROOT / "tools/guesses.py"))["setup"](App())
+    assert promises == {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")

@@ -21,6 +21,7 @@ def test_without_chromium_it_says_so(monkeypatch, tmp_path):
     [
         ("height:844px", False, " 1.0 "),
         ("height:14348px", True, "17.0*"),
+        ("height:13504px", False, "16.0 "),
         ("width:500px;height:9px", True, "500*"),
     ],
 )

@@ -89,3 +89,54 @@ def test_the_tool_writes_the_ties_and_says_what_is_new(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "0.5 ← " in told and "0.7 is in no cell" in told
     assert nbformat.read(path, 4).cells[0].metadata.ties[0].startswith("0.5 ")
+
+
+def test_a_sum_is_python_with_its_signs_and_brackets():
+    text = "(2 − 1) · 0.5 = 0.5, 0.5 − 2 = −1.5, 9 / 3 = 3; (2 + 1 = 3 is none"
+    found = [("(2 - 1) * 0.5", "0.5"), ("0.5 - 2", "-1.5"), ("9 / 3", "3")]
+    assert list(TIES["sums"](text)) == found
+
+
+def test_which_whole_numbers_are_words():
+    assert TIES["written"]("12, 13, 1899, 1900, 2100, 2101") == ["13", "1899", "2101"]
+
+
+def test_what_is_no_prose_leaves_a_gap():
+    text = "`lr`0.5\n\n$$\nx = 0.4\n$$\n\n(sec-0.7)=\nand 0.6"
+    assert TIES["written"](TIES["prose"](new_markdown_cell(text))) == ["0.5", "0.6"]
+    cell = new_code_cell("", metadata={"mystnb": {"figure": {"caption": "`lr`0.5"}}})
+    assert TIES["written"](TIES["prose"](cell)) == ["0.5"]
+    assert TIES["prose"](cell).split() == ["0.5"]
+
+
+def test_numbers_of_a_cell_are_those_of_its_code_and_of_all_that_it_shows():
+    data = {"text/plain": "0.25", "text/markdown": "| 1e−5 |"}
+    outputs = [new_output("stream", text="2,410"), new_output("display_data", data=data)]
+    cell = new_code_cell("x = 1_000, .5", outputs=outputs)
+    assert TIES["numbers"](cell) == {1000, 0.5, 2410, 0.25, 1e-5}
+
+
+@pytest.mark.parametrize(("between", "source"), [(0, "cell"), (1, "sum")])
+def test_a_sum_gives_way_to_a_cell_beside_it_alone(between, source):
+    cells = [new_markdown_cell("0.1 · 0.5 = 0.05"), *[new_code_cell("") for _ in range(between)]]
+    made = new_notebook(cells=[*cells, new_code_cell("x = 0.05")])
+    TIES["tie"](made)
+    told = made.cells[0].metadata.ties[-1].split()[1]
+    assert told == (made.cells[-1].id if source == "cell" else "sum")
+
+
+def test_ties_follow_their_numbers_and_go_with_them():
+    made = tied("0.5, then 0.7", "x = 0.5, 0.7")
+    made.cells[0].source = "0.7, then 0.5"
+    assert TIES["tie"](made) == []
+    assert [entry.split()[0] for entry in made.cells[0].metadata.ties] == ["0.7", "0.5"]
+    made.cells[0].source = "none"
+    TIES["tie"](made)
+    assert "ties" not in made.cells[0].metadata
+
+
+def test_each_tie_is_told_in_a_line_of_its_own(tmp_path, capsys):
+    path = tmp_path / "page.ipynb"
+    nbformat.write(notebook("0.5 and 0.5", "x = 0.5"), path)
+    TIES["main"]([str(path)])
+    assert [line.split(" ← ")[0] for line in capsys.readouterr().out.splitlines()] == 2 * [f"{path}: 0.5"]
