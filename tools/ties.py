@@ -17,7 +17,7 @@ import nbformat
 NUMBER = re.compile(r"((?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?)(\s(?:%|percent|points?\b))?")
 NO_PROSE = re.compile(
     r"```python.*?```|^`{3,}[^\n]*$|^:(?:label|class):[^\n]*$|^\(\S*\)=|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`"
-    r"|https?://\S+|\*\*[ABC]\d+\.",
+    r"|https?://\S+",
     re.S | re.M,
 )
 TERM = r"[-−(]*\d+(?:\.\d+)?[)]*"

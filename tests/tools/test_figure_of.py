@@ -23,7 +23,8 @@ def build(tmp_path):
     sub = tmp_path / "sub"
     sub.mkdir()
     figure = ".. _fig-dot:\n\n.. figure:: /dot.png\n   :alt: A dot\n\n   A caption.\n"
-    (sub / "page.rst").write_text(f"Page\n====\n\n{figure}")
+    other = ".. _fig-other:\n\n.. figure:: /dot.png\n   :alt: Another\n\n   Another.\n"
+    (sub / "page.rst").write_text(f"Page\n====\n\n{other}\n{figure}")
 
     def build(name):
         (tmp_path / "index.rst").write_text(

@@ -69,6 +69,13 @@ def test_what_is_so_keeps_its_anchors():
     assert [node.astext() for node in page.children[1:]] == [start, "So.", "</details>"]
 
 
+def test_a_paragraph_of_that_name_is_no_title():
+    section = nodes.section("", nodes.paragraph("", "What is so"))
+    page = nodes.section("", nodes.title("", "Asked"), section)
+    runpy.run_path(str(ROOT / "tools/guesses.py"))["fold"](None, page)
+    assert page.children[1] is section
+
+
 def test_pages_may_be_built_side_by_side():
     class App:
         def connect(self, *args, **kwargs):

@@ -24,6 +24,7 @@ def test_a_page_with_a_language_stands_in_it_as_a_whole_and_no_other_page(tmp_pa
     assert body.lstrip().startswith('<div lang="zh-Hans">')
     inside, _, after = body.partition('<div lang="zh-Hans">')[2].partition("</section>")
     assert "你好。" in inside and after.lstrip().startswith("</div>")
+    assert page.count("<div") == page.count("</div>")
     assert '<div lang="' not in front
 
 

@@ -107,6 +107,8 @@ def test_what_is_no_prose_leaves_a_gap():
     cell = new_code_cell("", metadata={"mystnb": {"figure": {"caption": "`lr`0.5"}}})
     assert TIES["written"](TIES["prose"](cell)) == ["0.5"]
     assert TIES["prose"](cell).split() == ["0.5"]
+    cell = new_code_cell("", metadata={"mystnb": {"image": {"alt": "A line"}}})
+    assert TIES["prose"](cell).split() == ["A", "line"]
 
 
 def test_numbers_of_a_cell_are_those_of_its_code_and_of_all_that_it_shows():
@@ -140,3 +142,19 @@ def test_each_tie_is_told_in_a_line_of_its_own(tmp_path, capsys):
     nbformat.write(notebook("0.5 and 0.5", "x = 0.5"), path)
     TIES["main"]([str(path)])
     assert [line.split(" ← ")[0] for line in capsys.readouterr().out.splitlines()] == 2 * [f"{path}: 0.5"]
+
+
+def test_a_tie_is_to_one_cell():
+    cells = [new_markdown_cell("0.5"), new_code_cell("x = 0.5"), new_code_cell("x = 0.7")]
+    made = new_notebook(cells=cells)
+    made.cells[0].metadata["ties"] = [f"0.5 {cells[2].id}"]
+    assert TIES["loose"](made) == [f"0.5 is not in {cells[2].id}"]
+
+
+def test_ties_to_two_cells_follow_their_numbers():
+    cells = [new_code_cell("x = 0.5"), new_markdown_cell("0.5, 0.7"), new_code_cell("x = 0.7")]
+    made = new_notebook(cells=cells)
+    TIES["tie"](made)
+    made.cells[1].source = "0.7, 0.5"
+    assert TIES["tie"](made) == []
+    assert made.cells[1].metadata.ties == [f"0.7 {cells[2].id}", f"0.5 {cells[0].id}"]
