@@ -1,16 +1,11 @@
 """What is so is folded without a script, and a browser makes the choices buttons."""
 
-import re
 import runpy
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from docutils import nodes
+from tiny_book import TOOLS, build, needs_chromium, promises, title_in_chromium
 
-ROOT = Path(__file__).parents[2]
 PAGE = """\
 Page
 ====
@@ -40,15 +35,10 @@ Open.
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    (folder / "conf.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'tools')!r})\nextensions = ['guesses']\n"
-        "html_sidebars = {'**': ['localtoc.html']}\n"
-    )
-    (folder / "index.rst").write_text(PAGE)
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", folder, folder / "html"]
-    subprocess.run(command, check=True)
-    return folder / "html" / "index.html"
+    sidebar = "html_sidebars = {'**': ['localtoc.html']}\n"
+    html, errors = build(tmp_path_factory.mktemp("book"), {"index": PAGE}, "guesses", conf=sidebar)
+    assert errors == ""
+    return html / "index.html"
 
 
 def test_what_is_so_is_a_fold_up_to_the_next_section(built):
@@ -64,7 +54,7 @@ def test_what_is_so_is_a_fold_up_to_the_next_section(built):
 def test_what_is_so_keeps_its_anchors():
     section = nodes.section("", nodes.title("", "What is so"), nodes.paragraph("", "So."), ids=["a", "b"])
     page = nodes.section("", nodes.title("", "Asked"), section)
-    runpy.run_path(str(ROOT / "tools/guesses.py"))["fold"](None, page)
+    runpy.run_path(str(TOOLS / "guesses.py"))["fold"](None, page)
     start = '<details class="outcome"><span id="a"></span><span id="b"></span><summary>What is so</summary>'
     assert [node.astext() for node in page.children[1:]] == [start, "So.", "</details>"]
 
@@ -72,23 +62,15 @@ def test_what_is_so_keeps_its_anchors():
 def test_a_paragraph_of_that_name_is_no_title():
     section = nodes.section("", nodes.paragraph("", "What is so"))
     page = nodes.section("", nodes.title("", "Asked"), section)
-    runpy.run_path(str(ROOT / "tools/guesses.py"))["fold"](None, page)
+    runpy.run_path(str(TOOLS / "guesses.py"))["fold"](None, page)
     assert page.children[1] is section
 
 
 def test_pages_may_be_built_side_by_side():
-    class App:
-        def connect(self, *args, **kwargs):
-            pass
-
-        def add_js_file(self, *args, **kwargs):
-            pass
-
-    promises = runpy.run_path(str(ROOT / "tools/guesses.py"))["setup"](App())
-    assert promises == {"parallel_read_safe": True, "parallel_write_safe": True}
+    assert promises("guesses") == {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+@needs_chromium
 @pytest.mark.parametrize(
     ("click", "said"),
     [(1, "You chose “two”. So it is."), (0, "You chose “one”. It is “two”.")],
@@ -103,10 +85,10 @@ def test_a_choice_opens_what_is_so_and_says_what_was_chosen(built, click, said):
     )
     page = built.with_name(f"clicked-{click}.html")
     page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
-    assert dom_of(page)[1] == f"false|true|{said}"
+    assert title_in_chromium(page) == f"false|true|{said}"
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+@needs_chromium
 def test_a_link_to_what_is_folded_opens_the_fold(built):
     script = (
         "<script>location.hash = 'what-is-so'; addEventListener('hashchange', () => {"
@@ -114,16 +96,16 @@ def test_a_link_to_what_is_folded_opens_the_fold(built):
     )
     page = built.with_name("linked.html")
     page.write_text(built.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
-    assert dom_of(page)[1] == "true"
+    assert title_in_chromium(page) == "true"
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+@needs_chromium
 def test_a_quiz_counts_what_was_right_at_the_first_try(tmp_path):
     claim = (
         '<div class="admonition guess quiz answer-1"><ol><li>true</li><li>false</li></ol>'
         "<details>So.</details></div>"
     )
-    script = (ROOT / "tools/static/guess.js").read_text(encoding="utf-8")
+    script = (TOOLS / "static/guess.js").read_text(encoding="utf-8")
     clicks = ";".join(
         f"document.querySelectorAll('button')[{i}].click()" for i in (0, 3, 2)  # right; wrong, then right
     )
@@ -133,12 +115,4 @@ def test_a_quiz_counts_what_was_right_at_the_first_try(tmp_path):
         f"<!doctype html><meta charset=utf-8>{3 * claim}<script>{script};{clicks};{title}</script>",
         encoding="utf-8",
     )
-    assert dom_of(page)[1] == "1 of 2 right at the first try, of 3 in all."
-
-
-def dom_of(page):
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    profile = f"--user-data-dir={page.with_suffix('')}"
-    command = ["chromium", *flags.split(), profile, "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=60)
-    return re.search("<title>(.*?)</title>", done.stdout)
+    assert title_in_chromium(page) == "1 of 2 right at the first try, of 3 in all."

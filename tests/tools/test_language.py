@@ -1,25 +1,17 @@
 """A page in another language says so to browsers and screen readers."""
 
-import runpy
-import subprocess
-import sys
-from pathlib import Path
+from tiny_book import build, promises
 
-TOOLS = Path(__file__).parents[2] / "tools"
+PAGES = {
+    "index": "Front\n=====\n\nHello.\n\n.. toctree::\n\n   zh\n",
+    "zh": ":lang: zh-Hans\n\n中文\n====\n\n你好。\n",
+}
 
 
 def test_a_page_with_a_language_stands_in_it_as_a_whole_and_no_other_page(tmp_path):
-    (tmp_path / "conf.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(TOOLS)!r})\nextensions = ['language']\n"
-    )
-    (tmp_path / "index.rst").write_text("Front\n=====\n\nHello.\n\n.. toctree::\n\n   zh\n")
-    chinese = ":lang: zh-Hans\n\n中文\n====\n\n你好。\n"
-    (tmp_path / "zh.rst").write_text(chinese, encoding="utf-8")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", tmp_path, tmp_path / "html"]
-    subprocess.run(command, check=True)
-    front, page = (
-        (tmp_path / "html" / name).read_text(encoding="utf-8") for name in ("index.html", "zh.html")
-    )
+    html, errors = build(tmp_path, PAGES, "language")
+    assert errors == ""
+    front, page = ((html / f"{name}.html").read_text(encoding="utf-8") for name in PAGES)
     body = page.partition('role="main">')[2]
     assert body.lstrip().startswith('<div lang="zh-Hans">')
     inside, _, after = body.partition('<div lang="zh-Hans">')[2].partition("</section>")
@@ -29,9 +21,4 @@ def test_a_page_with_a_language_stands_in_it_as_a_whole_and_no_other_page(tmp_pa
 
 
 def test_pages_may_be_built_side_by_side():
-    class App:
-        def connect(self, *args, **kwargs):
-            pass
-
-    promises = runpy.run_path(str(TOOLS / "language.py"))["setup"](App())
-    assert promises == {"parallel_read_safe": True, "parallel_write_safe": True}
+    assert promises("language") == {"parallel_read_safe": True, "parallel_write_safe": True}

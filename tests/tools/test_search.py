@@ -1,15 +1,13 @@
 """The search of a tiny book: the words of a table, lessons first, two languages, quoted sentences."""
 
 import json
-import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tiny_book import TOOLS, needs_chromium, title_in_chromium
+from tiny_book import build as build_book
 
-TOOLS = Path(__file__).parents[2] / "tools"
 pytest.importorskip("py_mini_racer", reason="the test extra has mini-racer")
 
 WORDS = {
@@ -33,18 +31,8 @@ PAGES = {
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
     def build(words):
-        book = tmp_path_factory.mktemp("book")
-        (book / "chapters").mkdir()
-        for name, text in PAGES.items():
-            (book / f"{name}.rst").write_text(text, encoding="utf-8")
-        (book / "conf.py").write_text(
-            f"import sys\nsys.path.insert(0, {str(TOOLS)!r})\n"
-            f"extensions = ['search_words', 'language']\nsearch_words = {words!r}\n",
-            encoding="utf-8",
-        )
-        command = [sys.executable, "-m", "sphinx", "-q", "-W", book, book / "html"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        return book / "html", done.stderr
+        conf = f"search_words = {words!r}\n"
+        return build_book(tmp_path_factory.mktemp("book"), PAGES, "search_words", "language", conf=conf)
 
     return build
 
@@ -151,7 +139,7 @@ def test_a_page_in_another_language_says_so(site):
     assert "zh-Hans" not in (site / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium")
+@needs_chromium
 def test_a_result_quotes_sentences(site):
     html = (site / "chapters/08_setting.html").read_text(encoding="utf-8")
     html = html.replace('<div class="body"', '<article class="body"')  # as the book's theme has it
@@ -164,13 +152,7 @@ def test_a_result_quotes_sentences(site):
     page = site / "quoted.html"
     text = (site / "search.html").read_text(encoding="utf-8")
     page.write_text(text.replace("</body>", script), encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    profile = f"--user-data-dir={site / 'profile'}"
-    command = ["chromium", *flags.split(), profile, "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, encoding="utf-8", timeout=60
-    )
-    assert json.loads(re.search("<title>(.*?)</title>", done.stdout)[1]) == [
+    assert json.loads(title_in_chromium(page)) == [
         "So are biases of all layers. And more.",
         "AdamW is Adam with decay.",
         "First words, and many of them, so that it is a line. Gains are spared by 0.5 e.g. here. "
