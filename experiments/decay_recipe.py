@@ -7,19 +7,16 @@ Adam + L2 rests at the least loss + λ/2 · Σw², AdamW at about that of loss +
 gradient of each weight. So a λ of Adam + L2 is about as strong as λ / σ in AdamW, for a usual σ.
 """
 
-import functools
-
 import torch
-import who_wins
 from language_cases import TASKS as LANGUAGE
 from natural_cases import TASKS as NATURAL
-from torch import nn
+from penalty_or_place import DIGITS
 
 from lessons import Adam, stored
-from lessons.problems import digits_task
 from lessons.sweep import build, cosine
 from lessons.training import train
 
+TASKS = DIGITS | NATURAL | LANGUAGE
 SEEDS = range(3)
 FILES = ("who_wins", "natural_cases", "language_cases")
 ABOUT = f"""\
@@ -27,33 +24,16 @@ The tuned λ of Adam + L2 and of AdamW on the tasks of who_wins.csv (grid "all")
   language_cases.csv; and σ = √v̂ of every weight, after a training with Adam + L2 at its tuned lr and λ, with
   the schedule and the steps of those files, float32.
 median, rms: of all weights' σ, the mean over seeds {SEEDS}.
-gain: by how much the test error of Adam + L2 is below that of Adam without decay, in percent of the latter.
-named: whether a winner was named for the task beforehand, or "neither", or nothing ("open")."""
-
-
-def mlp(inputs: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(inputs, 32), nn.ReLU(), nn.Linear(32, 10))
-
-
-def how_to_train(name: str) -> tuple:
-    """Return the model, the data, the steps, the batch size and the loss of a task."""
-    if name in who_wins.TASKS:
-        settings = who_wins.TASKS[name]
-        inputs = 64 + settings.get("noise_columns", 0)
-        model, data = functools.partial(mlp, inputs), functools.partial(digits_task, **settings)
-        return model, data, 600, 30, nn.functional.cross_entropy
-    task = (NATURAL | LANGUAGE)[name]
-    loss = task.more.get("loss", nn.functional.cross_entropy)
-    return task.model, task.data, task.steps, task.batch_size, loss
+gain: by how much the test error of Adam + L2 is below that of Adam without decay, in percent of the latter."""
 
 
 def sigma(name: str, lr: float, weight_decay: float, seed: int) -> torch.Tensor:
     """Return √v̂ of every weight after a training with Adam + L2."""
-    make, data, steps, batch_size, loss = how_to_train(name)
-    model = build(make, seed)
+    task = TASKS[name]
+    model = build(task.model, seed)
     optimizer = Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: cosine(k / steps))
-    x, y = data(seed)["train"]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: cosine(k / task.steps))
+    x, y = task.data(seed)["train"]
     x = x.float() if x.is_floating_point() else x
     y = y.float() if y.is_floating_point() else y
     train(
@@ -61,14 +41,14 @@ def sigma(name: str, lr: float, weight_decay: float, seed: int) -> torch.Tensor:
         optimizer,
         x,
         y,
-        steps=steps,
-        batch_size=batch_size,
-        loss=loss,
+        steps=task.steps,
+        batch_size=task.batch_size,
         scheduler=scheduler,
         seed=seed,
+        **task.more,
     )
     v = torch.cat([optimizer.state[p]["exp_avg_sq"].flatten() for p in model.parameters()])
-    return (v / (1 - 0.999**steps)).sqrt()
+    return (v / (1 - 0.999**task.steps)).sqrt()
 
 
 def tuned() -> dict:
@@ -95,7 +75,6 @@ def run(name: str, rows: dict) -> dict:
     without = error(rows["Adam"])
     return {
         "task": name,
-        "named": l2.get("expected", ""),
         "l2": weight_decay,
         "adamw": float(decoupled["weight_decay"]),
         "median": sum(s.median().item() for s in sigmas) / len(sigmas),

@@ -17,24 +17,9 @@ TIES = runpy.run_path(str(ROOT / "tools" / "ties.py"))
 FOLDER = ROOT / "chapters"
 CHAPTERS = sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("evidence/*.ipynb")])
 COLLECTION = "13_myths_tested"  # it has no experiments of its own
-ARC = [
-    "Short answer",
-    "The picture",
-    "The rule",
-    "One step by hand",
-    "The same as torch",
-    "Experiments",
-    "Claims settled here",
-    "In your own code",
-    "Exercises",
-    "Further reading",
-]
-
-
-# Lessons of the short form, whose experiments stand on an evidence page.
-LESSONS = sorted(path for path in CHAPTERS if (FOLDER / "evidence" / path.name).exists())
-LESSONS = [path for path in LESSONS if path.parent == FOLDER]
-LESSON_ARC = ["In your own code", "Summary", "Exercises", "Where to go from here"]
+# All others are lessons; their experiments stand on a page of evidence each.
+LESSONS = [path for path in CHAPTERS if path.parent == FOLDER and path.stem != COLLECTION]
+ARC = ["In your own code", "Summary", "Exercises", "Where to go from here"]
 
 
 def name_of(path):
@@ -62,12 +47,10 @@ def test_there_are_chapters():
     assert CHAPTERS
 
 
-def test_the_arc_is_complete_and_in_order(chapter, request):
-    if COLLECTION in request.node.name or is_evidence(chapter):
-        pytest.skip("has an order of its own")
-    headings = re.findall(r"^## (.+)$", markdown(chapter), re.M)
-    arc = LESSON_ARC if chapter.path in LESSONS else ARC
-    assert [heading for heading in headings if heading in arc] == arc
+@pytest.mark.parametrize("path", LESSONS, ids=name_of)
+def test_the_arc_is_complete_and_in_order(path):
+    headings = re.findall(r"^## (.+)$", markdown(nbformat.read(path, as_version=4)), re.M)
+    assert [heading for heading in headings if heading in ARC] == ARC
 
 
 def is_evidence(chapter):

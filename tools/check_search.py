@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from check_site import print_in_any_locale, tell
 from py_mini_racer import MiniRacer
 from search_words import table
 
@@ -58,8 +59,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # whatever the locale, a query prints
+    print_in_any_locale()
     site, queries = Path(arguments[0]), arguments[1:]
     if queries:
         with Searches(site) as ask:
@@ -67,11 +67,7 @@ def main(arguments: list[str]) -> int:
                 print(query, *ask(query)[:6], sep="\n  ")
         return 0
     first = table()["first"]
-    problems = problems_of(site, first)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    print(f"search: {len(first)} queries, {len(problems)} problems")
-    return bool(problems)
+    return tell(f"search: {len(first)} queries,", problems_of(site, first))
 
 
 if __name__ == "__main__":

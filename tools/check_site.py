@@ -104,19 +104,26 @@ def _target(page: Path, address: str) -> Path:
     return (page.parent / relative).resolve() if relative else page
 
 
+def print_in_any_locale() -> None:
+    """Let a page's name or a query print, whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def tell(checked: str, problems: list[str]) -> bool:
+    """Print problems, and how many there are; return whether there are any."""
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{checked} {len(problems)} problems")
+    return bool(problems)
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(
-            errors="backslashreplace"
-        )  # whatever the locale, a page's name prints
-    found = problems_of(Path(arguments[0]).resolve())
-    for problem in found:
-        print(problem, file=sys.stderr)
-    print(f"site-check: {len(found)} problems")
-    return bool(found)
+    print_in_any_locale()
+    return tell("site-check:", problems_of(Path(arguments[0]).resolve()))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sphinx import addnodes
 from sphinx.errors import ExtensionError
 
 HERE = Path(__file__).parent
-HAN = re.compile(r"[\u4e00-\u9fff]")
+HAN = re.compile(r"[\u4e00-\u9fff]+")
 
 
 def table() -> dict:
@@ -23,7 +23,7 @@ def table() -> dict:
 
 def words_of(phrases: list[str]) -> list[str]:
     """Split phrases as the search does a query: Chinese is a word of its own."""
-    spaced = re.sub(r"([\u4e00-\u9fff]+)", r" \1 ", " ".join(phrases))
+    spaced = HAN.sub(r" \g<0> ", " ".join(phrases))
     return list(dict.fromkeys(re.findall(r"\w+", spaced.lower())))
 
 

@@ -30,7 +30,6 @@ for (const guess of document.querySelectorAll(".admonition.guess")) {
     button.addEventListener("click", () => {
       for (const other of choices) other.classList.remove("chosen");
       choice.classList.add("chosen");
-      guess.classList.add("answered");
       right.classList.add("right");
       verdict.textContent =
         choice === right
@@ -47,11 +46,12 @@ for (const guess of document.querySelectorAll(".admonition.guess")) {
 // A link to what is folded opens the fold.
 function reveal() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const folds = [];
-  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) folds.push(fold);
-  const closed = folds.filter((fold) => !fold.open);
-  for (const fold of closed) fold.open = true;
-  if (closed.length) target.scrollIntoView();
+  let moved = false;
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+    moved ||= !fold.open;
+    fold.open = true;
+  }
+  if (moved) target.scrollIntoView();
 }
 addEventListener("hashchange", reveal);
 reveal();
